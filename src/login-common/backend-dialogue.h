@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lib/ip.h"
+#include "lib/secret.h"
+
+/// The dialogue with a backend, from its banner to its verdict on the login, as a machine without
+/// I/O. A protocol implements BackendDialogue; the connector drives it line by line.
+namespace postern::login {
+
+/// How TLS is to be used towards the backend (passdb fields ssl, starttls).
+enum class BackendTls : std::uint8_t { none, implicit, starttls };
+
+/// Everything the dialogue tells the backend. Owned by the proxy attempt, outlives the dialogue.
+struct BackendTarget {
+  std::string user;         // destuser, else the user after auth
+  std::string master;       // authenticates instead of the user; empty: none
+  Secret password;          // `pass`, the client's own or a fixed one
+  std::string mech;         // proxy_mech, upper case; empty: the protocol's own login command
+  BackendTls tls = BackendTls::none;
+  bool nopipelining = false;
+  bool not_trusted = false;  // tell it nothing of the client
+  bool id_before_starttls = false;
+  // What is forwarded.
+  std::string session;
+  Endpoint client;     // as auth saw it (rip, rport)
+  Endpoint local;      // lip, lport
+  unsigned ttl = 0;    // already decremented
+  bool client_tls = false;  // x-client-transport
+  std::string local_name;   // SNI, empty: none
+  std::vector<std::pair<std::string, std::string>> forward;  // names without forward_
+  std::vector<std::pair<std::string, std::string>> client_id;  // IMAP, imap_id_retain
+  // What the reply to the client needs.
+  std::string client_tag;             // IMAP
+  bool client_used_capability = false;  // IMAP: the client sent CAPABILITY itself
+};
+
+/// Every proxy failure has exactly one type; it decides retry, log level and the client's reply.
+enum class FailureType : std::uint8_t {
+  connect,
+  internal,
+  internal_config,
+  remote,
+  remote_config,
+  protocol,
+  auth_replied,       // credentials refused, and the reply to the client is in `to_client`
+  auth_not_replied,   // credentials refused by our own SASL client: the driver replies
+  auth_tempfail,      // the backend's temporary failure; after retries `reply` goes to the client
+};
+
+struct Failure {
+  FailureType type = FailureType::protocol;
+  std::string reason;  // for the log, peer bytes made safe
+  std::string reply;   // auth_replied, auth_tempfail: the line(s) for the client, with CRLF
+};
+
+/// What the connector does after on_line().
+enum class Then : std::uint8_t {
+  read_line,
+  start_tls,   // flush, then TLS; bytes left in the input are a protocol error
+  logged_in,   // `to_client` holds the success reply; what is left in the input is relayed
+  failed,      // failure() says how
+};
+
+class BackendDialogue {
+ public:
+  virtual ~BackendDialogue() = default;
+
+  /// One line from the backend, without its line end. Commands go to `to_backend`; what the client
+  /// is to see (the success reply, alerts) goes to `to_client`.
+  virtual Then on_line(std::string_view line, WipingBuffer& to_backend, WipingBuffer& to_client) = 0;
+  /// TLS asked for by Then::start_tls is up.
+  virtual Then on_tls_started(WipingBuffer& to_backend) = 0;
+
+  /// "login/id": what stands after state= in messages.
+  virtual std::string state() const = 0;
+  /// After Then::failed.
+  virtual const Failure& failure() const = 0;
+};
+
+}  // namespace postern::login

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/ip.h"
+#include "lib/secret.h"
+#include "login-common/auth-result.h"
+
+namespace postern::config {
+struct LoginSettings;
+}
+
+/// The dialogue with a client before login, as a machine without I/O. A protocol implements
+/// ClientDialogue; client.cc drives it with bytes from a socket, the transcript test with recorded
+/// ones, the fuzzer with invented ones.
+namespace postern::login {
+
+/// A SASL mechanism the auth server offers (its MECH lines, in its order).
+struct Mechanism {
+  std::string name;  // upper case
+  bool plaintext = false;
+  bool private_use = false;  // APOP: accepted, never advertised
+  bool anonymous = false;
+};
+
+/// What a connection is allowed, as it stands now; the driver changes it (TLS), the dialogue reads it.
+struct Security {
+  bool trusted = false;      // login_trusted_networks, decided once at connect
+  bool tls = false;          // this process ends the TLS
+  bool ssl_secured = false;  // tls, or a balancer's TLS
+  bool secured = false;      // ssl_secured, trusted, or client address == server address
+};
+
+/// What a trusted hop said of the client behind it (IMAP ID, XCLIENT). Parsed whole, then applied.
+struct Forwarded {
+  std::optional<IpAddress> client_ip;
+  std::optional<std::uint16_t> client_port;
+  std::optional<IpAddress> local_ip;
+  std::optional<std::uint16_t> local_port;
+  std::optional<std::string> session;   // 1..64 bytes
+  std::optional<unsigned> ttl;          // hops left; 0 refuses proxying
+  std::vector<std::pair<std::string, std::string>> fields;  // forward_NAME, name without the prefix
+};
+
+/// What a dialogue may look at. Owned by the driver, outlives the dialogue.
+struct ClientContext {
+  const config::LoginSettings* settings = nullptr;  // for this connection; changes with SNI
+  const std::vector<Mechanism>* mechanisms = nullptr;
+  Security security;
+  std::string greeting;  // login_greeting, expanded
+};
+
+/// An authentication the client asks for. The driver has not checked anything yet.
+struct AuthRequest {
+  std::string mech;             // upper case
+  std::optional<Secret> initial;  // base64 as sent, verified to be base64; "" is an empty response
+  std::string user;             // LOGIN/USER only: the name as typed, for the log of a refused attempt
+  bool plaintext_command = false;  // LOGIN, USER/PASS: refusal texts and checks differ
+};
+
+/// What the driver is to do after consume().
+enum class Wish : std::uint8_t {
+  need_more,     // the bytes do not hold a whole command yet
+  next,          // something was consumed; call again with what is left
+  start_tls,     // flush, then TLS; nothing received behind the command may be used
+  authenticate,  // request() says with what; consume() is not called until the verdict is in
+  respond,       // response() holds the client's SASL response
+  cancel,        // the client gave up the SASL exchange
+  forwarded,     // forwarded() holds what a trusted hop says; apply it and call again
+  log_id,        // IMAP ID to be logged: id_log() has the text; call again
+  close,         // flush, then close; close_reason() is for the log
+};
+
+/// How much was used up and what follows.
+struct Step {
+  std::size_t consumed = 0;
+  Wish wish = Wish::need_more;
+};
+
+/// One protocol towards the client, from the greeting to the end of the login. No I/O, no clock.
+/// Output is appended to `out`; the driver writes it once per wake-up.
+class ClientDialogue {
+ public:
+  virtual ~ClientDialogue() = default;
+
+  /// The greeting, once the mechanisms are known (and after an implicit TLS handshake).
+  virtual void greet(WipingBuffer& out) = 0;
+
+  /// Takes what it can from the start of `input`, at most one command. While a SASL response is
+  /// awaited (after challenge()) the next line is that response. A dialogue that keeps bytes
+  /// itself says so by consuming them; otherwise the driver offers them again with more.
+  virtual Step consume(std::string_view input, WipingBuffer& out) = 0;
+
+  /// What Wish::authenticate, respond, forwarded, log_id and close refer to; valid until the next call.
+  virtual AuthRequest take_request() = 0;
+  virtual Secret take_response() = 0;  // base64, verified
+  virtual Forwarded take_forwarded() = 0;
+  virtual std::string take_id_log() = 0;
+  virtual std::string close_reason() const = 0;
+
+  /// The auth server wants more: send `base64` and await a response line.
+  virtual void challenge(std::string_view base64, WipingBuffer& out) = 0;
+  /// The login failed; the dialogue goes on with the next command.
+  virtual void failed(const AuthResult& result, WipingBuffer& out) = 0;
+
+  /// TLS is up after Wish::start_tls: forget the protocol state that plaintext may have shaped.
+  virtual void tls_started(WipingBuffer& out) = 0;
+
+  /// Said on the way out (timeouts, shutdown, full queue …): wraps `text` as the protocol does.
+  enum class Bye : std::uint8_t { timeout, shutdown, resource, internal };
+  virtual void bye(Bye kind, std::string_view text, WipingBuffer& out) = 0;
+
+  /// IMAP: said once when the auth server has kept a client waiting; others say nothing.
+  virtual void waiting_for_auth(WipingBuffer& out) = 0;
+
+  /// Largest input consume() may leave unconsumed, in bytes; past it the driver calls
+  /// input_full() and closes.
+  virtual std::size_t input_limit() const = 0;
+  virtual void input_full(WipingBuffer& out) = 0;
+};
+
+}  // namespace postern::login

@@ -40,5 +40,6 @@ inline constexpr std::string_view kFile = "file";            // LEVEL + open log
 // Verbs of call.
 inline constexpr std::string_view kSessions = "sessions";    // rows: the sessions of this process
 inline constexpr std::string_view kKick = "kick";            // FIELD=VALUE…: done's text is the number kicked
+inline constexpr std::string_view kLogErrors = "log-errors"; // [SINCE]: rows time, level, prefix, text (log only)
 
 }  // namespace postern::wire

@@ -163,6 +163,8 @@ class VariableLookup {
   std::optional<std::string_view> (*call_)(void*, const VariableRef&);
 };
 
+class TemplateCompiler;
+
 /// A compiled text. A value: copies share the compiled form, which never changes.
 class Template {
  public:
@@ -202,6 +204,7 @@ class Template {
   bool expand_part(std::size_t i, const VariableLookup& lookup, WipingBuffer& out) const;
 
  private:
+  friend class TemplateCompiler;
   struct Code;
   std::shared_ptr<const Code> code_;
 };

@@ -38,6 +38,10 @@ constexpr bool kSanitized = false;
 // Everything from here to run_child() runs between fork and exec. The master has no threads, but
 // keep to system calls all the same: nothing here may allocate or log.
 
+// Where the child's last words go: the log pipe, under whatever number it has at the moment. Only
+// the child changes it.
+int report_fd = -1;
+
 /// The line of lib/log.h, written by hand; then the end.
 [[noreturn]] void die(const SpawnRequest& request, int exit_code, const char* what) {
   char text[512];
@@ -48,7 +52,7 @@ constexpr bool kSanitized = false;
                     request.service.c_str(), what, reason == nullptr ? "unknown error" : reason);
   const auto size = std::min(sizeof text - 1, static_cast<std::size_t>(std::max(length, 0)));
   // Nobody is left to tell if this fails.
-  [[maybe_unused]] const ssize_t written = ::write(request.log_fd, text, size);
+  [[maybe_unused]] const ssize_t written = ::write(report_fd, text, size);
   _exit(exit_code);
 }
 
@@ -70,6 +74,7 @@ void place_descriptors(const SpawnRequest& request, std::vector<int>& high) {
     return copy;
   };
   high[0] = lift(request.log_fd);
+  report_fd = high[0];
   high[1] = lift(request.channel_fd);
   high[2] = lift(request.settings_fd);
   for (std::size_t i = 0; i < request.listener_fds.size(); ++i) {
@@ -80,6 +85,7 @@ void place_descriptors(const SpawnRequest& request, std::vector<int>& high) {
   if (dup2(null, 0) < 0 || dup2(null, 1) < 0) die(request, EX_OSERR, "dup2");
   for (std::size_t i = 0; i < high.size(); ++i) {
     if (dup2(high[i], static_cast<int>(i) + 2) < 0) die(request, EX_OSERR, "dup2");
+    report_fd = 2;
   }
   // All of them are close-on-exec from birth; this is for the one somebody forgot.
   syscall(SYS_close_range, first_free, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -164,6 +170,7 @@ void become(const SpawnRequest& request, const Identity& identity) {
 
 [[noreturn]] void run_child(const SpawnRequest& request, std::vector<int>& high,
                             char* const* arguments, char* const* environment) {
+  report_fd = request.log_fd;
   reset_signals(request);
   setsid();  // a terminal's ^C is for the master alone
   umask(0077);

@@ -1,0 +1,84 @@
+#include "master/child-message.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::master {
+namespace {
+
+template <class T>
+const T* read(const Result<ChildMessage>& result) {
+  return result.ok() ? std::get_if<T>(&result.value()) : nullptr;
+}
+
+TEST(ChildMessage, ReadsEveryVerb) {
+  EXPECT_NE(read<ReadyMessage>(parse_child_message("ready")), nullptr);
+  EXPECT_NE(read<FinishedMessage>(parse_child_message("finished")), nullptr);
+
+  const auto status = parse_child_message("status\t3\t20\t100");
+  ASSERT_NE(read<StatusMessage>(status), nullptr);
+  EXPECT_EQ(read<StatusMessage>(status)->available, 3u);
+  EXPECT_EQ(read<StatusMessage>(status)->clients, 20u);
+  EXPECT_EQ(read<StatusMessage>(status)->relaying, 100u);
+
+  const auto connect = parse_child_message("connect\t7\tlogin/login");
+  ASSERT_NE(read<ConnectMessage>(connect), nullptr);
+  EXPECT_EQ(read<ConnectMessage>(connect)->id, 7u);
+  EXPECT_EQ(read<ConnectMessage>(connect)->name, "login/login");
+
+  const auto row = parse_child_message("row\t9\tuser=a\001tb\tstate=");
+  ASSERT_NE(read<RowMessage>(row), nullptr);
+  EXPECT_EQ(read<RowMessage>(row)->fields,
+            (std::vector<std::pair<std::string, std::string>>{{"user", "a\tb"}, {"state", ""}}));
+
+  const auto done = parse_child_message("done\t9\t68\tno such session");
+  ASSERT_NE(read<DoneMessage>(done), nullptr);
+  EXPECT_EQ(read<DoneMessage>(done)->code, 68);
+  EXPECT_EQ(read<DoneMessage>(done)->text, "no such session");
+
+  const auto forked = parse_child_message("forked\t5\t31399");
+  ASSERT_NE(read<ForkedMessage>(forked), nullptr);
+  EXPECT_EQ(read<ForkedMessage>(forked)->pid, 31399);
+  EXPECT_EQ(read<ForkedMessage>(parse_child_message("forked\t5\t0\tno memory"))->text, "no memory");
+}
+
+TEST(ChildMessage, OneWrongFieldFailsThePacket) {
+  for (const char* packet : {"",
+                             "hello",
+                             "ready\t",
+                             "READY",
+                             "status",
+                             "status\t1\t2",
+                             "status\t1\t2\t3\t4",
+                             "status\t-1\t0\t0",
+                             "status\t1\t\t0",
+                             "status\t1000000001\t0\t0",
+                             "connect\t1",
+                             "connect\t1\t",
+                             "connect\t1\t../../etc/x",
+                             "connect\t1\tA",
+                             "connect\tx\tauth",
+                             "connect\t18446744073709551616\tauth",
+                             "row",
+                             "row\t1\tnovalue",
+                             "row\t1\t=x",
+                             "row\t\ta=b",
+                             "done\t1",
+                             "done\t1\t256",
+                             "done\t1\t0\ttext\tmore",
+                             "forked\t1",
+                             "forked\t1\t2147483648",
+                             "forked\t1\t-5"}) {
+    SCOPED_TRACE(packet);
+    EXPECT_FALSE(parse_child_message(packet).ok());
+  }
+}
+
+TEST(ChildMessage, BoundsTheFieldsOfARow) {
+  std::string packet = "row\t1";
+  for (std::size_t i = 0; i < kMaxRowFields; ++i) packet += "\ta=b";
+  EXPECT_TRUE(parse_child_message(packet).ok());
+  EXPECT_FALSE(parse_child_message(packet + "\ta=b").ok());
+}
+
+}  // namespace
+}  // namespace postern::master

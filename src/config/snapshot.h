@@ -81,6 +81,9 @@ class Snapshot {
   std::vector<PassdbSettings> passdbs;
   std::vector<UserdbSettings> userdbs;
 
+  /// The bytes that parse() reads back. Databases are written from their `raw` keys.
+  WipingBuffer serialize() const;
+
   /// For programs whose settings no filter changes.
   CommonSettings common() const;
   LogSettings log() const;

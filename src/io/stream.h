@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "io/loop.h"
+#include "io/socket.h"
+#include "io/tls.h"
+#include "lib/handle.h"
+#include "lib/result.h"
+
+/// A connected socket with or without TLS, non-blocking, unbuffered: who reads or writes brings the
+/// memory, so that a session at rest owns none. TLS reads and writes the descriptor itself, record
+/// by record, with SSL_MODE_RELEASE_BUFFERS.
+namespace postern::io {
+
+class Stream {
+ public:
+  /// What the owner is told. `event` is a set of kinds. During the call the owner may retire
+  /// itself (Loop::retire) but must not destroy the stream directly.
+  enum Event : unsigned {
+    kReadable = 1,    // read() will give something: bytes, closed or error
+    kWritable = 2,    // write() takes something
+    kTlsStarted = 4,  // the handshake is done: tls_info()
+    kTlsFailed = 8,   // error() says why; the stream is useless
+    kHungUp = 16,     // want_hang_up() only: the peer closed or broke the connection
+  };
+
+  Stream() = default;
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// Takes over a connected socket.
+  void open(Loop& loop, UniqueFd fd, Callback<unsigned> on_event);
+  /// Another owner: what happens next is told there.
+  void rebind(Callback<unsigned> on_event) noexcept;
+  bool is_open() const noexcept { return static_cast<bool>(fd_); }
+  int fd() const noexcept { return fd_.get(); }
+
+  /// Which of kReadable, kWritable to tell; both false: nothing is watched and the socket costs no
+  /// wake-up. With TLS, bytes that OpenSSL already holds count as readable: told at the end of the
+  /// turn, without the socket.
+  void want(bool readable, bool writable) noexcept;
+  /// Tell kHungUp while nothing is read (EPOLLRDHUP).
+  void want_hang_up(bool on) noexcept;
+
+  /// Up to `size` bytes. Loop until `again`: TLS may hold more than one record.
+  IoResult read(char* to, std::size_t size) noexcept;
+  /// Writes what the socket takes; `again` after a part was taken comes with the next call.
+  /// With TLS, after `again` the same bytes (or more behind them) must be offered again.
+  IoResult write(std::string_view bytes) noexcept;
+  /// Plain only: what is in the socket, left there (PROXY headers).
+  IoResult peek(char* to, std::size_t size) noexcept;
+
+  /// Begins the handshake as server. Plain bytes already read are not TLS: the caller has checked
+  /// that there are none. The answer is kTlsStarted or kTlsFailed.
+  /// @param choose  asked once for the name the client gives (SNI, as sent, at most 255 bytes);
+  ///                returns the context to use, or nullptr to keep `context`. May be empty.
+  using ChooseContext = Callback<std::string_view, std::shared_ptr<TlsContext>&>;
+  void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose) noexcept;
+  /// Begins the handshake as client.
+  /// @param name  sent as SNI unless it is an address, and checked against the certificate
+  void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name, Verify verify) noexcept;
+  bool tls() const noexcept { return tls_ != nullptr; }
+  TlsInfo tls_info() const;
+  /// True if kernel TLS or no TLS: bytes may go from socket to socket by splice(2).
+  bool plain() const noexcept { return tls_ == nullptr; }
+
+  /// Says that we send no more (TLS: close_notify, then FIN). Reading goes on.
+  void shutdown_write() noexcept;
+  /// close_notify if TLS is up, then closes.
+  void close() noexcept;
+  /// Gives the descriptor away (no TLS).
+  UniqueFd release() noexcept;
+
+  /// What broke: "Connection reset by peer", "SSL_accept() failed: …"; safe to log.
+  const std::string& error() const noexcept { return error_; }
+  int error_code() const noexcept { return error_code_; }
+
+ private:
+  struct Tls;
+  Loop* loop_ = nullptr;
+  UniqueFd fd_;
+  std::unique_ptr<Tls> tls_;
+  FdWatch watch_;
+  Callback<unsigned> on_event_;
+  std::string error_;
+  int error_code_ = 0;
+  bool want_read_ = false;
+  bool want_write_ = false;
+};
+
+}  // namespace postern::io

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/result.h"
+#include "lib/secret.h"
+
+/// TLS contexts: what connections share. OpenSSL is behind this header and io/stream.h.
+namespace postern::io {
+
+/// A certificate chain and its key, PEM text. Borrowed for the call.
+struct CertificatePem {
+  std::string_view chain;
+  std::string_view key;
+  std::string_view key_password;  // empty: none
+};
+
+/// The knobs both directions have, in OpenSSL's words (settings ssl_*).
+struct TlsParameters {
+  int min_version = 0;  // TLS1_2_VERSION …; 0: anything the library has
+  std::string cipher_list;
+  std::string cipher_suites;
+  std::string curves;
+  bool prefer_server_ciphers = false;
+  bool no_tickets = false;
+  bool compression = false;
+};
+
+class TlsContextImpl;
+
+/// A context, shared by the connections that use it: hold it by shared_ptr. Immutable but for
+/// ticket keys.
+class TlsContext {
+ public:
+  /// For clients that connect to us. The private keys enter the process here and nowhere else, so
+  /// that they can move to a process of their own.
+  /// @param certificates  one, or two of different key types; a key that does not fit its
+  ///                      certificate, an expired or unreadable chain is an Error (expired: only
+  ///                      logged by who calls not_after())
+  static Result<std::shared_ptr<TlsContext>> server(const std::vector<CertificatePem>& certificates,
+                                                    const TlsParameters& parameters);
+  /// What a connection to a backend trusts. Loading many CA certificates is slow (one bundle: 0.1 s
+  /// of CPU): make it once per process, before it forks.
+  struct ClientTrust {
+    std::string_view ca_pem;        // concatenated CA certificates
+    CertificatePem certificate;     // shown when asked; chain empty: none
+    std::string where;              // names the CA file in errors
+  };
+  static Result<std::shared_ptr<TlsContext>> client(const ClientTrust& trust,
+                                                    const TlsParameters& parameters);
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+
+  bool has_ca() const noexcept;  // a client context that can verify anything at all
+  /// The ticket keys (80 bytes each: name, HMAC, AES), newest first; shared by all login processes.
+  void set_ticket_keys(std::string_view keys);
+  TlsContextImpl& impl() noexcept { return *impl_; }
+
+ private:
+  explicit TlsContext(std::unique_ptr<TlsContextImpl> impl) noexcept;
+  std::unique_ptr<TlsContextImpl> impl_;
+};
+
+/// How a backend's certificate is judged.
+enum class Verify : std::uint8_t {
+  none,       // any-cert
+  chain,      // signed by a known CA; its name does not matter
+  chain_and_name,
+};
+
+/// Of an established TLS connection, for the log and auth.
+struct TlsInfo {
+  std::string protocol;     // "TLSv1.3"
+  std::string cipher;       // "TLS_AES_256_GCM_SHA384"
+  int bits = 0;             // of the key in use
+  int max_bits = 0;         // of the algorithm
+  std::string key_exchange; // "X25519", may be empty
+  std::string server_name;  // SNI, lower case, empty: none
+  bool resumed = false;
+  /// "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)", as Dovecot logs it.
+  std::string text() const;
+};
+
+}  // namespace postern::io

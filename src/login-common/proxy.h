@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/snapshot.h"
+#include "io/stream.h"
+#include "login-common/auth-result.h"
+#include "login-common/backend-dialogue.h"
+
+/// The proxy core: from auth's OK to a relayed session. One piece of code for all protocols; a
+/// protocol brings its BackendDialogue. The client's life (client.h) starts an attempt and gets a
+/// verdict; on success the relay takes both streams and the client object is destroyed.
+namespace postern::login {
+
+/// Auth's OK with `proxy`, as it came: names and values in their order, secrets apart.
+struct ProxyFields {
+  std::string user;                                        // `user=`
+  std::vector<std::pair<std::string, std::string>> fields; // everything but pass
+  Secret pass;                                             // `pass=`: a passdb's or the client's own
+};
+
+/// What the proxy must know of the client; borrowed for the attempt's life unless a value.
+struct ProxyClient {
+  std::shared_ptr<const config::LoginSettings> settings;
+  std::string protocol;     // "imap"
+  std::string session;
+  Endpoint remote, local;   // as auth saw them (after forwarding)
+  Endpoint real_remote, real_local;
+  bool tls = false;
+  std::string local_name;
+  unsigned ttl = 5;         // as it arrived; 5 when nobody forwarded one
+  std::vector<std::pair<std::string, std::string>> forward;    // from a trusted hop
+  std::vector<std::pair<std::string, std::string>> client_id;  // IMAP, imap_id_retain
+  std::string client_tag;
+  bool client_used_capability = false;
+  /// The elements of the log line about this session ("user=<…>, method=…, …, session=<…>"): every
+  /// line of the proxy ends with it.
+  std::function<std::string()> log_elements;
+};
+
+/// How an attempt ended for the client.
+struct ProxyVerdict {
+  bool logged_in = false;
+  WipingBuffer reply;        // logged_in: success reply and alerts; auth_replied: the reply; for the client as is
+  bool has_reply = false;    // the reply is the whole answer; else `result` is to be said by the dialogue
+  AuthResult result;
+  std::string log_reason;    // for the client's own disconnect line
+};
+
+class ProxyCore;
+
+/// One attempt to log in at a backend, retries included. Destroying it abandons it silently.
+class ProxyAttempt {
+ public:
+  virtual ~ProxyAttempt() = default;
+  /// "connecting", "login/banner" …, for posternctl and verbose_proctitle.
+  virtual std::string state() const = 0;
+  /// After the verdict `logged_in`: takes both connections into the relay. `client` is the client's
+  /// stream (bytes that were pipelined behind the login in `client_input`), `to_client` what is still to be
+  /// written to it (the verdict's reply included). The attempt may be destroyed afterwards.
+  virtual void relay(std::unique_ptr<io::Stream> client, WipingBuffer client_input, WipingBuffer to_client) = 0;
+};
+
+/// A session being relayed, as posternctl sees it.
+struct SessionRow {
+  std::uint64_t id = 0;
+  std::string user, service, rip, lip, session, secured, state, dest_user, dest_ip, dest_port;
+};
+
+/// The relay's and connector's shared half; one per login process.
+class ProxyCore {
+ public:
+  using MakeDialogue = std::unique_ptr<BackendDialogue> (*)(const BackendTarget&);
+  struct Protocol {
+    std::string_view name;          // "imap"
+    std::uint16_t port = 143;
+    std::uint16_t ssl_port = 993;
+    MakeDialogue make_dialogue = nullptr;
+  };
+  static std::unique_ptr<ProxyCore> make(io::Loop& loop, const Protocol& protocol,
+                                         const std::vector<config::SocketInfo>& listeners);
+  virtual ~ProxyCore() = default;
+  /// Loads what verification needs (CA files, client certificate) for `settings` before the process
+  /// forks or is confined; errors are logged and make connections that need it fail plainly.
+  virtual void prepare(const config::LoginSettings& settings) = 0;
+  /// Starts an attempt. `done` is called exactly once, never before start() returns.
+  virtual std::unique_ptr<ProxyAttempt> start(ProxyFields fields, ProxyClient client,
+                                              std::function<void(ProxyVerdict)> done) = 0;
+  virtual unsigned relaying() const noexcept = 0;
+  virtual void for_each(const std::function<void(const SessionRow&)>& visit) const = 0;
+  /// Ends the sessions `match` picks, telling the client why in the log; returns how many.
+  virtual unsigned kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason) = 0;
+  /// Called whenever relaying() changed.
+  virtual void on_change(std::function<void()> changed) = 0;
+};
+
+}  // namespace postern::login

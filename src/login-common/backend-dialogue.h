@@ -19,25 +19,27 @@ enum class BackendTls : std::uint8_t { none, implicit, starttls };
 
 /// Everything the dialogue tells the backend. Owned by the proxy attempt, outlives the dialogue.
 struct BackendTarget {
-  std::string user;         // destuser, else the user after auth
-  std::string master;       // authenticates instead of the user; empty: none
-  Secret password;          // `pass`, the client's own or a fixed one
-  std::string mech;         // proxy_mech, upper case; empty: the protocol's own login command
+  std::string user;    // destuser, else the user after auth
+  std::string master;  // authenticates instead of the user; empty: none
+  Secret password;     // `pass`, the client's own or a fixed one
+  std::string mech;    // proxy_mech, upper case; empty: the protocol's own login command
   BackendTls tls = BackendTls::none;
   bool nopipelining = false;
   bool not_trusted = false;  // tell it nothing of the client
   bool id_before_starttls = false;
   // What is forwarded.
   std::string session;
-  Endpoint client;     // as auth saw it (rip, rport)
-  Endpoint local;      // lip, lport
-  unsigned ttl = 0;    // already decremented
-  bool client_tls = false;  // x-client-transport
-  std::string local_name;   // SNI, empty: none
+  Endpoint client;                                           // as auth saw it (rip, rport)
+  Endpoint local;                                            // lip, lport
+  unsigned ttl = 0;                                          // already decremented
+  bool client_tls = false;                                   // x-client-transport
+  std::string local_name;                                    // SNI, empty: none
   std::vector<std::pair<std::string, std::string>> forward;  // names without forward_
-  std::vector<std::pair<std::string, std::string>> client_id;  // IMAP, imap_id_retain
+  // IMAP, imap_id_retain; no value is NIL.
+  std::vector<std::pair<std::string, std::optional<std::string>>> client_id;
+  bool forward_2_3_only = false;  // proxy_forward_level=2.3: without the keys Dovecot 2.4 added
   // What the reply to the client needs.
-  std::string client_tag;             // IMAP
+  std::string client_tag;               // IMAP
   bool client_used_capability = false;  // IMAP: the client sent CAPABILITY itself
 };
 
@@ -49,9 +51,9 @@ enum class FailureType : std::uint8_t {
   remote,
   remote_config,
   protocol,
-  auth_replied,       // credentials refused, and the reply to the client is in `to_client`
-  auth_not_replied,   // credentials refused by our own SASL client: the driver replies
-  auth_tempfail,      // the backend's temporary failure; after retries `reply` goes to the client
+  auth_replied,      // credentials refused, and the reply to the client is in `to_client`
+  auth_not_replied,  // credentials refused by our own SASL client: the driver replies
+  auth_tempfail,     // the backend's temporary failure; after retries `reply` goes to the client
 };
 
 struct Failure {
@@ -63,9 +65,9 @@ struct Failure {
 /// What the connector does after on_line().
 enum class Then : std::uint8_t {
   read_line,
-  start_tls,   // flush, then TLS; bytes left in the input are a protocol error
-  logged_in,   // `to_client` holds the success reply; what is left in the input is relayed
-  failed,      // failure() says how
+  start_tls,  // flush, then TLS; bytes left in the input are a protocol error
+  logged_in,  // `to_client` holds the success reply; what is left in the input is relayed
+  failed,     // failure() says how
 };
 
 class BackendDialogue {
@@ -74,12 +76,16 @@ class BackendDialogue {
 
   /// One line from the backend, without its line end. Commands go to `to_backend`; what the client
   /// is to see (the success reply, alerts) goes to `to_client`.
-  virtual Then on_line(std::string_view line, WipingBuffer& to_backend, WipingBuffer& to_client) = 0;
+  virtual Then on_line(std::string_view line, WipingBuffer& to_backend,
+                       WipingBuffer& to_client) = 0;
   /// TLS asked for by Then::start_tls is up.
   virtual Then on_tls_started(WipingBuffer& to_backend) = 0;
 
   /// "login/id": what stands after state= in messages.
   virtual std::string state() const = 0;
+  /// A remark for the log at error level, behind the proxy's prefix; empty if there is none. Asked
+  /// after every call that took a line ("Unexpected input, ignoring: Q OK what").
+  virtual std::string take_remark() { return {}; }
   /// After Then::failed.
   virtual const Failure& failure() const = 0;
 };

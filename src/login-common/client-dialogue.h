@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/ip.h"
@@ -29,7 +30,8 @@ struct Mechanism {
   bool anonymous = false;
 };
 
-/// What a connection is allowed, as it stands now; the driver changes it (TLS), the dialogue reads it.
+/// What a connection is allowed, as it stands now; the driver changes it (TLS), the dialogue reads
+/// it.
 struct Security {
   bool trusted = false;      // login_trusted_networks, decided once at connect
   bool tls = false;          // this process ends the TLS
@@ -43,8 +45,10 @@ struct Forwarded {
   std::optional<std::uint16_t> client_port;
   std::optional<IpAddress> local_ip;
   std::optional<std::uint16_t> local_port;
-  std::optional<std::string> session;   // 1..64 bytes
-  std::optional<unsigned> ttl;          // hops left; 0 refuses proxying
+  std::optional<std::string> session;     // 1..64 bytes
+  std::optional<unsigned> ttl;            // hops left; 0 refuses proxying
+  std::optional<std::string> local_name;  // the server name the client asked for (Dovecot 2.4)
+  std::optional<bool> client_tls;         // the client's own transport (Dovecot 2.4)
   std::vector<std::pair<std::string, std::string>> fields;  // forward_NAME, name without the prefix
 };
 
@@ -58,9 +62,12 @@ struct ClientContext {
 
 /// An authentication the client asks for. The driver has not checked anything yet.
 struct AuthRequest {
-  std::string mech;             // upper case
+  std::string mech;               // upper case
   std::optional<Secret> initial;  // base64 as sent, verified to be base64; "" is an empty response
-  std::string user;             // LOGIN/USER only: the name as typed, for the log of a refused attempt
+  /// The initial response is not base64 and was dropped. The driver makes its other checks first,
+  /// then calls failed(invalid_base64, "Invalid base64 data in initial response").
+  bool invalid_initial = false;
+  std::string user;  // LOGIN/USER only: the name as typed, for the log of a refused attempt
   bool plaintext_command = false;  // LOGIN, USER/PASS: refusal texts and checks differ
 };
 
@@ -71,7 +78,7 @@ enum class Wish : std::uint8_t {
   start_tls,     // flush, then TLS; nothing received behind the command may be used
   authenticate,  // request() says with what; consume() is not called until the verdict is in
   respond,       // response() holds the client's SASL response
-  cancel,        // the client gave up the SASL exchange
+  cancel,        // the client gave up the SASL exchange, or sent no base64: cancel_outcome()
   forwarded,     // forwarded() holds what a trusted hop says; apply it and call again
   log_id,        // IMAP ID to be logged: id_log() has the text; call again
   close,         // flush, then close; close_reason() is for the log
@@ -81,6 +88,15 @@ enum class Wish : std::uint8_t {
 struct Step {
   std::size_t consumed = 0;
   Wish wish = Wish::need_more;
+};
+
+/// What is needed of a dialogue once a login has succeeded.
+struct LoginFacts {
+  std::string tag;               // IMAP: of the command that logged in
+  bool used_capability = false;  // IMAP: the client asked CAPABILITY itself before any STARTTLS
+  /// IMAP with imap_id_retain: what the client said in its last ID (no `x-` keys), in order; no
+  /// value is NIL. At most 256 bytes written out.
+  std::vector<std::pair<std::string, std::optional<std::string>>> client_id;
 };
 
 /// One protocol towards the client, from the greeting to the end of the login. No I/O, no clock.
@@ -97,12 +113,16 @@ class ClientDialogue {
   /// itself says so by consuming them; otherwise the driver offers them again with more.
   virtual Step consume(std::string_view input, WipingBuffer& out) = 0;
 
-  /// What Wish::authenticate, respond, forwarded, log_id and close refer to; valid until the next call.
+  /// What Wish::authenticate, respond, forwarded, log_id and close refer to; valid until the next
+  /// call.
   virtual AuthRequest take_request() = 0;
   virtual Secret take_response() = 0;  // base64, verified
   virtual Forwarded take_forwarded() = 0;
-  virtual std::string take_id_log() = 0;
+  virtual std::string take_id_log() = 0;  // the whole message: "ID sent: name=x, os=NIL"
   virtual std::string close_reason() const = 0;
+  /// After Wish::cancel: what failed() is to be told, aborted or invalid_base64.
+  virtual Outcome cancel_outcome() const { return Outcome::aborted; }
+  virtual LoginFacts facts() const { return {}; }
 
   /// The auth server wants more: send `base64` and await a response line.
   virtual void challenge(std::string_view base64, WipingBuffer& out) = 0;

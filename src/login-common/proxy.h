@@ -37,7 +37,7 @@ struct ProxyClient {
   std::string local_name;
   unsigned ttl = 5;         // as it arrived; 5 when nobody forwarded one
   std::vector<std::pair<std::string, std::string>> forward;    // from a trusted hop
-  std::vector<std::pair<std::string, std::string>> client_id;  // IMAP, imap_id_retain
+  std::vector<std::pair<std::string, std::optional<std::string>>> client_id;  // IMAP, imap_id_retain
   std::string client_tag;
   bool client_used_capability = false;
   /// The elements of the log line about this session ("user=<…>, method=…, …, session=<…>"): every

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "login-common/client-dialogue.h"
+
+namespace postern::imap_login {
+
+/// The capability list before login: base words (or imap_capability), LITERAL+ or LITERAL-,
+/// STARTTLS and LOGINDISABLED where they apply, and AUTH= for each mechanism that may be used as
+/// the connection stands, in the auth server's order.
+std::string pre_login_capabilities(const login::ClientContext& context);
+
+/// STARTTLS can be offered: TLS is configured and nobody does it already.
+bool can_start_tls(const login::ClientContext& context) noexcept;
+
+}  // namespace postern::imap_login

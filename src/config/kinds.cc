@@ -13,7 +13,7 @@
 
 namespace postern::config {
 
-Status check_format(std::string_view text, const VariableSet& known) {
+Status kinds::check_format(std::string_view text, const VariableSet& known) {
   const Result<Template> compiled = Template::compile(text, known);
   if (!compiled.ok()) return compiled.error();
   return Done{};

@@ -96,6 +96,7 @@ Then ImapBackendDialogue::on_banner(std::string_view line, WipingBuffer& out) {
   if (starttls && capabilities_.known() && !capabilities_.has("STARTTLS")) {
     return fail(FailureType::remote_config, "STARTTLS not supported");
   }
+  if (login_is_disabled()) return refuse_plaintext();
   id_offered_ = capabilities_.has("ID") && !target_.not_trusted;
   want_starttls_ = starttls;
   // What an ID says of the client is private: not before TLS unless told so.
@@ -147,11 +148,18 @@ Then ImapBackendDialogue::advance(WipingBuffer& out) {
   return Then::read_line;
 }
 
+bool ImapBackendDialogue::login_is_disabled() const {
+  return target_.tls == BackendTls::none && mechanism_name().empty() &&
+         capabilities_.has("LOGINDISABLED");
+}
+
+Then ImapBackendDialogue::refuse_plaintext() {
+  return fail(FailureType::remote_config, "LOGINDISABLED advertised, but SSL/TLS not enabled");
+}
+
 Then ImapBackendDialogue::send_login(WipingBuffer& out) {
   if (!mechanism_name().empty()) return send_authenticate(mechanism_name(), out);
-  if (target_.tls == BackendTls::none && capabilities_.has("LOGINDISABLED")) {
-    return fail(FailureType::remote_config, "LOGINDISABLED advertised, but SSL/TLS not enabled");
-  }
+  if (login_is_disabled()) return refuse_plaintext();
   constexpr std::size_t kLiteralMinus = 4096;  // RFC 7888
   // After a synchronising literal's size the rest goes into a part of its own.
   std::vector<WipingBuffer> parts(1);

@@ -61,6 +61,8 @@ class ImapBackendDialogue final : public login::BackendDialogue {
   /// Sends what can be sent now, in order.
   login::Then advance(WipingBuffer& out);
   bool must_know_capabilities() const;
+  bool login_is_disabled() const;
+  login::Then refuse_plaintext();
   login::Then send_login(WipingBuffer& out);
   login::Then send_authenticate(std::string_view mech, WipingBuffer& out);
   login::Then send_sasl(sasl::ClientReply reply, WipingBuffer& out, std::string_view before);

@@ -1,0 +1,102 @@
+#include "login-common/backend-tls.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "lib/secret.h"
+
+namespace postern::login {
+namespace {
+
+/// The protocol numbers of TLS (RFC 8446 section 4.2.1), which OpenSSL uses too.
+int version_number(config::TlsVersion version) noexcept {
+  switch (version) {
+    case config::TlsVersion::any:
+      return 0;
+    case config::TlsVersion::tls1:
+      return 0x0301;
+    case config::TlsVersion::tls1_1:
+      return 0x0302;
+    case config::TlsVersion::tls1_2:
+      return 0x0303;
+    case config::TlsVersion::tls1_3:
+    case config::TlsVersion::latest:
+      return 0x0304;
+  }
+  return 0;
+}
+
+bool has_option(const std::vector<std::string>& options, std::string_view name) noexcept {
+  return std::find(options.begin(), options.end(), name) != options.end();
+}
+
+void append_pem(const config::FileText& file, WipingBuffer& pem, std::string& where) {
+  if (file.empty()) return;
+  pem.append(file.reveal());
+  if (!pem.view().ends_with('\n')) pem.append('\n');
+  if (!where.empty()) where += ", ";
+  where += file.path;
+}
+
+}  // namespace
+
+io::TlsParameters tls_parameters(const config::LoginSettings& settings) {
+  io::TlsParameters out;
+  out.min_version = version_number(settings.ssl_min_protocol);
+  out.cipher_list = settings.ssl_cipher_list;
+  out.cipher_suites = settings.ssl_cipher_suites;
+  out.curves = settings.ssl_curve_list;
+  out.prefer_server_ciphers = settings.ssl_prefer_server_ciphers;
+  out.no_tickets = has_option(settings.ssl_options, "no_ticket");
+  out.compression = has_option(settings.ssl_options, "compression");
+  return out;
+}
+
+bool BackendTlsContexts::Key::operator==(const Key& other) const noexcept {
+  return ca_file.content == other.ca_file.content && ca_dir.content == other.ca_dir.content &&
+         ca.content == other.ca.content && cert.content == other.cert.content &&
+         key.content == other.key.content && min_protocol == other.min_protocol &&
+         cipher_list == other.cipher_list && cipher_suites == other.cipher_suites &&
+         curves == other.curves && options == other.options;
+}
+
+BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& settings,
+                                                   bool verify) {
+  Key key;
+  if (verify) {
+    key.ca_file = settings.ssl_client_ca_file;
+    key.ca_dir = settings.ssl_client_ca_dir;
+    if (key.ca_file.empty() && key.ca_dir.empty()) key.ca = settings.ssl_ca;
+  }
+  key.cert = settings.ssl_client_cert;
+  key.key = settings.ssl_client_key;
+  key.min_protocol = settings.ssl_min_protocol;
+  key.cipher_list = settings.ssl_cipher_list;
+  key.cipher_suites = settings.ssl_cipher_suites;
+  key.curves = settings.ssl_curve_list;
+  key.options = settings.ssl_options;
+  return key;
+}
+
+Result<std::shared_ptr<io::TlsContext>> BackendTlsContexts::get(
+    const config::LoginSettings& settings, bool verify) {
+  Key key = key_of(settings, verify);
+  for (const Entry& entry : entries_) {
+    if (entry.key == key) return entry.context;
+  }
+  WipingBuffer pem;
+  std::string where;
+  append_pem(key.ca_file, pem, where);
+  append_pem(key.ca_dir, pem, where);
+  append_pem(key.ca, pem, where);
+  io::TlsContext::ClientTrust trust;
+  trust.ca_pem = pem.view();
+  trust.where = where;
+  trust.certificate.chain = key.cert.reveal();
+  trust.certificate.key = key.key.reveal();
+  entries_.push_back({std::move(key), io::TlsContext::client(trust, tls_parameters(settings))});
+  return entries_.back().context;
+}
+
+}  // namespace postern::login

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/settings.h"
+#include "io/tls.h"
+#include "lib/result.h"
+
+/// TLS contexts towards backends, one for each different set of settings.
+namespace postern::login {
+
+/// The ssl_* settings both directions share, as io takes them.
+io::TlsParameters tls_parameters(const config::LoginSettings& settings);
+
+class BackendTlsContexts {
+ public:
+  /// The context for `settings`, made once for equal ones. With many CA certificates making it
+  /// costs 0.1 s of CPU: ask for it before the process forks.
+  /// @param verify  it knows what backends are checked against: ssl_client_ca_file and
+  ///                ssl_client_ca_dir, else ssl_ca (as Dovecot 2.3 does); without, it trusts nobody
+  /// @return an Error that says what could not be loaded, the same one every time
+  Result<std::shared_ptr<io::TlsContext>> get(const config::LoginSettings& settings, bool verify);
+  std::size_t size() const noexcept { return entries_.size(); }
+
+ private:
+  /// Settings that make a context. Files are compared by the bytes they share.
+  struct Key {
+    config::FileText ca_file, ca_dir, ca, cert, key;
+    config::TlsVersion min_protocol{};
+    std::string cipher_list, cipher_suites, curves;
+    std::vector<std::string> options;
+    bool operator==(const Key& other) const noexcept;
+  };
+  struct Entry {
+    Key key;
+    Result<std::shared_ptr<io::TlsContext>> context;
+  };
+  static Key key_of(const config::LoginSettings& settings, bool verify);
+  std::vector<Entry> entries_;
+};
+
+}  // namespace postern::login

@@ -1,0 +1,392 @@
+#include "login-common/destination.h"
+
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "config/kinds.h"
+#include "config/settings.h"
+#include "config/value.h"
+#include "lib/handle.h"
+#include "lib/text.h"
+
+namespace postern::login {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMaxHost = 255;  // bytes of a DNS name
+constexpr milliseconds kDefaultDownAfter{30'000};
+constexpr milliseconds kLongest{24 * 3600 * 1000};
+
+/// The client side of SASL knows these (spec: "Client-side mechanisms").
+constexpr std::array<std::string_view, 5> kMechanisms{"PLAIN", "LOGIN", "EXTERNAL", "XOAUTH2",
+                                                      "OAUTHBEARER"};
+
+/// Fields of an auth reply that are somebody else's: auth's own, the client's life's, other
+/// services', later versions'.
+constexpr std::array<std::string_view, 32> kOthers{"user",
+                                                   "proxy",
+                                                   "proxy_maybe",
+                                                   "proxy_always",
+                                                   "nopassword",
+                                                   "nologin",
+                                                   "nodelay",
+                                                   "reason",
+                                                   "code",
+                                                   "delay_until",
+                                                   "proxy_noauth",
+                                                   "proxy_refresh",
+                                                   "proxy_redirect_reauth",
+                                                   "proxy_no_multiplex",
+                                                   "auth_user",
+                                                   "original_user",
+                                                   "login_user",
+                                                   "resp",
+                                                   "token",
+                                                   "allow_nets",
+                                                   "lip",
+                                                   "lport",
+                                                   "client_id",
+                                                   "temp",
+                                                   "authz",
+                                                   "user_noauth",
+                                                   "anonymous",
+                                                   "allow_real_nets",
+                                                   "k5principals",
+                                                   "passdb_import",
+                                                   "master_user",
+                                                   "proxy_hosts"};
+
+Error failure(FailureType type, std::string text) {
+  return Error{static_cast<int>(type), std::move(text)};
+}
+
+bool is_off(std::string_view value) noexcept {
+  return value.empty() || value == "0" || same_text(value, "no") || same_text(value, "n") ||
+         same_text(value, "off") || same_text(value, "false");
+}
+
+bool has_nul(std::string_view text) noexcept {
+  return text.find('\0') != std::string_view::npos;
+}
+
+/// One field `ssl` or `starttls`.
+struct TlsField {
+  bool on = false;
+  bool any_cert = false;
+};
+
+/// What the fields say, before anything follows from it.
+struct Reader {
+  std::string_view host, hostip, hostips, port, destuser, master, mech, timeout, down_after, source,
+      protocol;
+  bool has_destuser = false, has_timeout = false, has_port = false;
+  TlsField ssl, starttls;
+  bool nopipelining = false, not_trusted = false;
+  std::vector<std::pair<std::string, std::string>> forward;
+
+  TlsField tls_field(std::string_view name, std::string_view value, std::vector<Remark>& remarks) {
+    if (!is_off(value)) return {true, same_text(value, "any-cert")};
+    remarks.push_back(
+        {log::Level::warning, fmt::format("Passdb field {}={} is taken as no TLS to the backend",
+                                          name, log_safe(value))});
+    return {};
+  }
+
+  void take(const std::string& name, const std::string& value, std::vector<Remark>& remarks) {
+    constexpr std::string_view kForward = "forward_";
+    if (name == "host") {
+      host = value;
+    } else if (name == "hostip") {
+      hostip = value;
+    } else if (name == "hostips") {
+      hostips = value;
+    } else if (name == "port") {
+      port = value;
+      has_port = true;
+    } else if (name == "destuser") {
+      destuser = value;
+      has_destuser = true;
+    } else if (name == "master") {
+      master = value;
+    } else if (name == "proxy_mech") {
+      mech = value;
+    } else if (name == "proxy_timeout") {
+      timeout = value;
+      has_timeout = true;
+    } else if (name == "proxy_host_immediate_failure_after") {
+      down_after = value;
+    } else if (name == "source_ip") {
+      source = value;
+    } else if (name == "protocol") {
+      protocol = value;
+    } else if (name == "ssl") {
+      ssl = tls_field(name, value, remarks);
+    } else if (name == "starttls") {
+      starttls = tls_field(name, value, remarks);
+    } else if (name == "proxy_nopipelining") {
+      nopipelining = true;
+    } else if (name == "proxy_not_trusted") {
+      not_trusted = true;
+    } else if (starts_with_text(name, kForward) && name.size() > kForward.size()) {
+      forward.emplace_back(name.substr(kForward.size()), value);
+    } else if (log::debug_enabled() && !name.starts_with("user_") && !name.starts_with("event_") &&
+               !name.starts_with("userdb_") &&
+               std::find(kOthers.begin(), kOthers.end(), name) == kOthers.end()) {
+      remarks.push_back({log::Level::debug,
+                         fmt::format("Ignoring unknown passdb extra field: {}", log_safe(name))});
+    }
+  }
+};
+
+/// The addresses of `host`: what hostip and hostips list, else itself.
+Result<std::vector<IpAddress>> read_addresses(const Reader& fields) {
+  std::vector<IpAddress> out;
+  for (const std::string_view list : {fields.hostip, fields.hostips}) {
+    for (const std::string_view word : words(list, ", \t")) {
+      const std::optional<IpAddress> ip = IpAddress::parse(word);
+      if (!ip) {
+        return failure(FailureType::internal, fmt::format("Invalid hostip {}", log_safe(word)));
+      }
+      if (std::find(out.begin(), out.end(), *ip) == out.end()) out.push_back(*ip);
+    }
+  }
+  if (!out.empty()) return out;
+  const std::optional<IpAddress> ip = IpAddress::parse(fields.host);
+  if (!ip) {
+    return failure(FailureType::internal,
+                   fmt::format("BUG: host {} is not an IP (auth should have changed it)",
+                               log_safe(fields.host)));
+  }
+  return std::vector<IpAddress>{*ip};
+}
+
+Result<std::uint16_t> read_port(const Reader& fields, const ProxyCore::Protocol& protocol,
+                                BackendTls tls) {
+  if (!fields.has_port) return tls == BackendTls::implicit ? protocol.ssl_port : protocol.port;
+  const auto port = decimal(fields.port, 1, 65535);
+  if (port) return static_cast<std::uint16_t>(*port);
+  return failure(FailureType::internal, fmt::format("Auth service returned invalid port number: {}",
+                                                    log_safe(fields.port)));
+}
+
+milliseconds read_timeout(const Reader& fields, milliseconds setting,
+                          std::vector<Remark>& remarks) {
+  if (!fields.has_timeout) return setting;
+  const std::optional<milliseconds> value = read_interval(fields.timeout);
+  if (value && value->count() > 0) return *value;
+  if (!value) {
+    const std::string shown = log_safe(fields.timeout);
+    remarks.push_back({log::Level::error,
+                       fmt::format("BUG: Auth service returned invalid proxy_timeout value '{}': "
+                                   "Invalid time interval: {}",
+                                   shown, shown)});
+  }
+  return setting;
+}
+
+/// True if `text` names a protocol of a login process other than `ours`. lmtp and smtp steer
+/// deliveries and mean nothing here.
+bool is_other_protocol(std::string_view text, std::string_view ours) noexcept {
+  constexpr std::array<std::string_view, 5> kLogin{"imap", "pop3", "submission", "managesieve",
+                                                   "sieve"};
+  const auto sieve = [](std::string_view name) {
+    return same_text(name, "sieve") ? std::string_view("managesieve") : name;
+  };
+  const bool known = std::any_of(kLogin.begin(), kLogin.end(),
+                                 [text](std::string_view name) { return same_text(text, name); });
+  return known && !same_text(sieve(text), sieve(ours));
+}
+
+/// Forwarded fields: those of this login's passdbs, then what came from a trusted hop and was not
+/// returned again.
+std::vector<std::pair<std::string, std::string>> merge_forward(
+    std::vector<std::pair<std::string, std::string>> own, const ProxyClient& client) {
+  const std::size_t returned = own.size();
+  for (const auto& field : client.forward) {
+    const auto end = own.begin() + static_cast<std::ptrdiff_t>(returned);
+    const bool again = std::any_of(own.begin(), end, [&field](const auto& mine) {
+      return same_text(mine.first, field.first);
+    });
+    if (!again) own.push_back(field);
+  }
+  return own;
+}
+
+void fill_target(Destination& out, Reader& fields, const ProxyFields& reply,
+                 const ProxyClient& client) {
+  BackendTarget& target = out.target;
+  target.user =
+      fields.has_destuser && !fields.destuser.empty() ? std::string(fields.destuser) : reply.user;
+  target.master = fields.master;
+  target.mech = to_upper(fields.mech);
+  // A master user needs an authorization id beside its own name: LOGIN has no place for it.
+  if (target.mech.empty() && !target.master.empty()) target.mech = "PLAIN";
+  target.nopipelining = fields.nopipelining;
+  target.not_trusted = fields.not_trusted;
+  target.id_before_starttls = client.settings->proxy_id_before_starttls;
+  target.session = client.session;
+  target.client = client.remote;
+  target.local = client.local;
+  target.ttl = client.ttl > 0 ? client.ttl - 1 : 0;
+  target.client_tls = client.tls;
+  target.local_name = client.local_name;
+  target.forward = merge_forward(std::move(fields.forward), client);
+  target.client_id = client.client_id;
+  target.forward_2_3_only =
+      client.settings->proxy_forward_level == config::ForwardLevel::dovecot_2_3;
+  target.client_tag = client.client_tag;
+  target.client_used_capability = client.client_used_capability;
+}
+
+bool host_is_clean(std::string_view host) noexcept {
+  return host.size() <= kMaxHost &&
+         std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+Status check_names(const Reader& fields, const ProxyFields& reply) {
+  if (!host_is_clean(fields.host)) {
+    return failure(FailureType::internal, fmt::format("Invalid host {}", log_safe(fields.host)));
+  }
+  // No protocol can carry a NUL in a name or password; some would cut there.
+  if (has_nul(fields.destuser) || has_nul(fields.master) || has_nul(reply.user)) {
+    return failure(FailureType::internal, "user name contains a NUL");
+  }
+  if (has_nul(reply.pass->reveal())) {
+    return failure(FailureType::internal, "password contains a NUL");
+  }
+  if (!fields.mech.empty()) {
+    const std::string mech = to_upper(fields.mech);
+    if (std::find(kMechanisms.begin(), kMechanisms.end(), mech) == kMechanisms.end()) {
+      return failure(FailureType::internal,
+                     fmt::format("Unsupported SASL mechanism {}", log_safe(fields.mech)));
+    }
+  }
+  return Done{};
+}
+
+}  // namespace
+
+std::optional<milliseconds> read_interval(std::string_view text) {
+  text = trim(text);
+  if (const auto seconds = decimal(text, 0, static_cast<std::uint64_t>(kLongest.count() / 1000))) {
+    return milliseconds(static_cast<std::int64_t>(*seconds) * 1000);
+  }
+  const Result<milliseconds> parsed = config::kinds::time::parse(config::Value(text), "0-1d");
+  if (!parsed.ok()) return std::nullopt;
+  return parsed.value();
+}
+
+Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& client,
+                                     const ProxyCore::Protocol& protocol,
+                                     std::vector<Remark>& remarks) {
+  Reader said;
+  for (const auto& [name, value] : fields.fields) said.take(name, value, remarks);
+  if (!fields.pass) return failure(FailureType::internal, "password not given");
+  if (said.host.empty()) return failure(FailureType::internal, "host not given");
+  Result<std::vector<IpAddress>> addresses = read_addresses(said);
+  if (!addresses.ok()) return addresses.error();
+  if (const Status names = check_names(said, fields); !names.ok()) return names.error();
+  if (is_other_protocol(said.protocol, protocol.name)) {
+    return failure(FailureType::internal_config,
+                   fmt::format("destination is for protocol {}, not {}", log_safe(said.protocol),
+                               protocol.name));
+  }
+
+  Destination out;
+  BackendTls tls = BackendTls::none;
+  if (said.ssl.on) tls = BackendTls::implicit;
+  if (said.starttls.on) tls = BackendTls::starttls;  // also wins if both are there
+  const Result<std::uint16_t> port = read_port(said, protocol, tls);
+  if (!port.ok()) return port.error();
+  if (tls == BackendTls::none && client.settings->proxy_require_encryption) {
+    return failure(FailureType::internal_config,
+                   "connection to the backend would not be encrypted "
+                   "(proxy_require_encryption=yes, and neither ssl nor starttls is set)");
+  }
+  out.host = said.host;
+  out.addresses = std::move(addresses).value();
+  out.port = port.value();
+  out.any_cert = said.ssl.any_cert || said.starttls.any_cert;
+  out.timeout = read_timeout(said, client.settings->login_proxy_timeout, remarks);
+  out.down_after = kDefaultDownAfter;
+  if (!said.down_after.empty()) {
+    const auto value = read_interval(said.down_after);
+    if (value) {
+      out.down_after = *value;
+    } else {
+      remarks.push_back({log::Level::warning,
+                         fmt::format("Ignoring invalid proxy_host_immediate_failure_after '{}'",
+                                     log_safe(said.down_after))});
+    }
+  }
+  if (!said.source.empty()) {
+    out.source = IpAddress::parse(said.source);
+    if (!out.source) {
+      remarks.push_back({log::Level::warning,
+                         fmt::format("Ignoring invalid source_ip '{}'", log_safe(said.source))});
+    }
+  }
+  fill_target(out, said, fields, client);
+  out.target.tls = tls;
+  out.target.password = std::move(*fields.pass);
+  return out;
+}
+
+LoopGuard::LoopGuard(const std::vector<config::SocketInfo>& listeners, std::vector<IpAddress> local)
+    : local_(std::move(local)) {
+  for (const config::SocketInfo& socket : listeners) {
+    if (socket.kind != config::ListenerSettings::Kind::inet) continue;
+    (socket.any_address ? wildcards_ : listeners_).push_back(socket.endpoint);
+  }
+}
+
+bool LoopGuard::is_listener(const Endpoint& to) const noexcept {
+  if (std::find(listeners_.begin(), listeners_.end(), to) != listeners_.end()) return true;
+  const bool loopback =
+      to.ip.is_v4() ? to.ip.bytes().front() == 127 : to.ip.is_v6() && to.ip.text() == "::1";
+  const bool ours = loopback || std::find(local_.begin(), local_.end(), to.ip) != local_.end();
+  if (!ours) return false;
+  return std::any_of(wildcards_.begin(), wildcards_.end(), [&to](const Endpoint& any) {
+    return any.port == to.port && any.ip.family() == to.ip.family();  // ours are IPV6_V6ONLY
+  });
+}
+
+Status LoopGuard::check(Destination& destination, const ProxyClient& client) const {
+  if (client.settings->proxy_allow_self) return Done{};
+  const auto leads_back = [&](const IpAddress& ip) {
+    const Endpoint to{ip, destination.port};
+    return is_listener(to) || to == client.local || to == client.real_local;
+  };
+  std::vector<IpAddress>& all = destination.addresses;
+  all.erase(std::remove_if(all.begin(), all.end(), leads_back), all.end());
+  if (!all.empty()) return Done{};
+  return failure(FailureType::internal, "Proxying loops to itself");
+}
+
+std::vector<IpAddress> local_addresses() {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return {};
+  const Handle<ifaddrs, freeifaddrs> owner(list);
+  std::vector<IpAddress> out;
+  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr) continue;
+    std::size_t size = 0;
+    if (one->ifa_addr->sa_family == AF_INET) size = sizeof(sockaddr_in);
+    if (one->ifa_addr->sa_family == AF_INET6) size = sizeof(sockaddr_in6);
+    if (size == 0) continue;
+    sockaddr_storage address{};
+    std::memcpy(&address, one->ifa_addr, size);
+    out.push_back(Endpoint::from_sockaddr(address).ip);
+  }
+  return out;
+}
+
+}  // namespace postern::login

@@ -1,0 +1,41 @@
+#include "login-common/proxy-core.h"
+
+#include "lib/log.h"
+#include "login-common/proxy-attempt.h"
+
+namespace postern::login {
+
+std::unique_ptr<ProxyCore> ProxyCore::make(io::Loop& loop, const Protocol& protocol,
+                                           const std::vector<config::SocketInfo>& listeners) {
+  return std::make_unique<ProxyCoreImpl>(loop, protocol, LoopGuard(listeners, local_addresses()));
+}
+
+ProxyCoreImpl::ProxyCoreImpl(io::Loop& loop, const Protocol& protocol, LoopGuard guard)
+    : loop_(loop), protocol_(protocol), guard_(std::move(guard)), relay_(loop, protocol.name) {}
+
+void ProxyCoreImpl::prepare(const config::LoginSettings& settings) {
+  for (const bool verify : {true, false}) {
+    const auto context = tls_.get(settings, verify);
+    if (!context.ok()) {
+      log::error("TLS to backends is not possible: {}", context.error().text);
+    }
+  }
+  source_ips(settings);
+}
+
+std::unique_ptr<ProxyAttempt> ProxyCoreImpl::start(ProxyFields fields, ProxyClient client,
+                                                   std::function<void(ProxyVerdict)> done) {
+  auto attempt = std::make_unique<Attempt>(*this, std::move(client), std::move(done));
+  attempt->begin(std::move(fields));
+  return attempt;
+}
+
+SourceIps& ProxyCoreImpl::source_ips(const config::LoginSettings& settings) {
+  for (auto& [setting, ips] : source_ips_) {
+    if (setting == settings.login_source_ips) return ips;
+  }
+  source_ips_.emplace_back(settings.login_source_ips, SourceIps(settings.login_source_ips));
+  return source_ips_.back().second;
+}
+
+}  // namespace postern::login

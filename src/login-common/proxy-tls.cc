@@ -1,0 +1,82 @@
+// Attempt: TLS to the backend.
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+#include "login-common/proxy-attempt.h"
+
+namespace postern::login {
+
+Result<std::shared_ptr<io::TlsContext>> Attempt::tls_context(io::Verify& verify) {
+  const bool check = !destination_->any_cert && client_.settings->ssl_client_require_valid_cert;
+  verify = check ? io::Verify::chain_and_name : io::Verify::none;
+  Result<std::shared_ptr<io::TlsContext>> context = core_.tls().get(*client_.settings, check);
+  if (!context.ok()) {
+    return Error{0, fmt::format("Can't set up SSL to the backend: {}", context.error().text)};
+  }
+  if (check && !context.value()->has_ca()) {
+    return Error{0,
+                 "Can't verify the backend's SSL certificate: no CA is configured "
+                 "(check ssl_client_ca_* settings?)"};
+  }
+  return context;
+}
+
+void Attempt::start_tls() {
+  io::Verify verify = io::Verify::chain_and_name;
+  Result<std::shared_ptr<io::TlsContext>> context = tls_context(verify);
+  if (!context.ok()) {
+    fail(FailureType::internal_config, context.error().text);
+    return;
+  }
+  if (verify == io::Verify::none && log::debug_enabled()) {
+    log_line(log::Level::debug, proxy_prefix(user_, backend()),
+             "The backend's certificate is not checked");
+  }
+  phase_ = Phase::tls;
+  // The dialogue asked with an empty output: nothing may follow a STARTTLS before its answer.
+  output_.clear();
+  arm_connect_timer();
+  stream_->want(false, false);
+  stream_->start_tls_client(std::move(context).value(), destination_->host, verify);
+}
+
+void Attempt::on_tls_started() {
+  phase_ = Phase::dialogue;
+  asked_ = false;
+  if (destination_->target.tls == BackendTls::implicit) {
+    stream_->want(true, false);
+    return;
+  }
+  const Then then = dialogue_->on_tls_started(output_);
+  if (!output_.empty()) asked_ = true;
+  if (follow(then)) flush();
+}
+
+/// A certificate that is not accepted stays so: no retry. A peer that speaks no TLS is a wrong
+/// setting. What else breaks a handshake may be a passing trouble.
+void Attempt::on_tls_failed() {
+  const std::string error = stream_->error();
+  const auto has = [&error](std::string_view text) {
+    return error.find(text) != std::string::npos;
+  };
+  if (has("Received invalid SSL certificate") || has("SSL certificate doesn't match")) {
+    retry_allowed_ = false;
+    const std::string reason = fmt::format(
+        "Disconnected by server: Connection closed: {} (state={}, duration={}s)", error,
+        dialogue_->state(),
+        std::chrono::duration_cast<std::chrono::seconds>(core_.loop().now() - client_.connected)
+            .count());
+    fail(FailureType::internal_config, reason);
+    return;
+  }
+  if (stream_->error_code() != 0 || has("closed")) {
+    disconnected("Connection closed: " + error);
+    return;
+  }
+  fail(FailureType::remote_config, "Failed to start SSL handshake: " + error);
+}
+
+}  // namespace postern::login

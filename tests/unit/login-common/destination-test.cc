@@ -1,0 +1,345 @@
+#include "login-common/destination.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/settings.h"
+
+namespace postern::login {
+namespace {
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+using std::chrono::milliseconds;
+
+constexpr ProxyCore::Protocol kImap{"imap", 143, 993, nullptr};
+
+struct Read {
+  std::optional<Destination> destination;
+  Error error;
+  std::vector<Remark> remarks;
+};
+
+ProxyClient some_client() {
+  ProxyClient client;
+  client.settings = std::make_shared<config::LoginSettings>();
+  client.protocol = "imap";
+  client.session = "abc";
+  client.remote = {*IpAddress::parse("198.51.100.7"), 40000};
+  client.local = {*IpAddress::parse("192.0.2.10"), 993};
+  client.real_local = client.local;
+  return client;
+}
+
+Read read_as(const ProxyClient& client, Fields fields, bool with_pass = true) {
+  ProxyFields reply;
+  reply.user = "joe";
+  reply.fields = std::move(fields);
+  if (with_pass) reply.pass.emplace("secret");
+  Read out;
+  Result<Destination> got = read_destination(std::move(reply), client, kImap, out.remarks);
+  if (got.ok()) {
+    out.destination = std::move(got).value();
+  } else {
+    out.error = got.error();
+  }
+  return out;
+}
+
+Read read(Fields fields, bool with_pass = true) {
+  return read_as(some_client(), std::move(fields), with_pass);
+}
+
+TEST(Destination, HostAloneGivesTheDefaults) {
+  const Read got = read({{"proxy", ""}, {"host", "192.0.2.1"}});
+  ASSERT_TRUE(got.destination) << got.error.text;
+  const Destination& d = *got.destination;
+  EXPECT_EQ(d.addresses.size(), 1U);
+  EXPECT_EQ(d.addresses[0].text(), "192.0.2.1");
+  EXPECT_EQ(d.port, 143);
+  EXPECT_EQ(d.target.tls, BackendTls::none);
+  EXPECT_EQ(d.timeout, milliseconds(30000));
+  EXPECT_EQ(d.down_after, milliseconds(30000));
+  EXPECT_FALSE(d.source);
+  EXPECT_EQ(d.target.user, "joe");
+  EXPECT_EQ(d.target.master, "");
+  EXPECT_EQ(d.target.mech, "");
+  EXPECT_EQ(d.target.password.reveal(), "secret");
+  EXPECT_EQ(d.target.ttl, 4U);
+  EXPECT_FALSE(d.target.nopipelining);
+  EXPECT_FALSE(d.target.not_trusted);
+  EXPECT_TRUE(got.remarks.empty());
+}
+
+TEST(Destination, FailsWithDovecotsTextsAndNeverWithoutOne) {
+  struct Row {
+    Fields fields;
+    bool pass;
+    FailureType type;
+    std::string text;
+  };
+  const std::vector<Row> rows{
+      {{{"host", "192.0.2.1"}}, false, FailureType::internal, "password not given"},
+      {{}, false, FailureType::internal, "password not given"},
+      {{}, true, FailureType::internal, "host not given"},
+      {{{"host", ""}}, true, FailureType::internal, "host not given"},
+      {{{"host", "a"}, {"hostip", "1.2.3"}}, true, FailureType::internal, "Invalid hostip 1.2.3"},
+      {{{"host", "a"}, {"hostip", "zz\n"}}, true, FailureType::internal, "Invalid hostip zz?"},
+      {{{"host", "mail.example"}},
+       true,
+       FailureType::internal,
+       "BUG: host mail.example is not an IP (auth should have changed it)"},
+      {{{"host", "192.0.2.1"}, {"proxy_mech", "scram-sha-1"}},
+       true,
+       FailureType::internal,
+       "Unsupported SASL mechanism scram-sha-1"},
+      {{{"host", "192.0.2.1"}, {"port", "0"}},
+       true,
+       FailureType::internal,
+       "Auth service returned invalid port number: 0"},
+      {{{"host", "192.0.2.1"}, {"port", "65536"}},
+       true,
+       FailureType::internal,
+       "Auth service returned invalid port number: 65536"},
+      {{{"host", "192.0.2.1"}, {"port", ""}},
+       true,
+       FailureType::internal,
+       "Auth service returned invalid port number: "},
+      {{{"host", "192.0.2.1"}, {"protocol", "pop3"}},
+       true,
+       FailureType::internal_config,
+       "destination is for protocol pop3, not imap"},
+      {{{"host", "a b"}, {"hostip", "192.0.2.1"}}, true, FailureType::internal, "Invalid host a b"},
+      {{{"host", "192.0.2.1"}, {"destuser", std::string("a\0b", 3)}},
+       true,
+       FailureType::internal,
+       "user name contains a NUL"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.text);
+    const Read got = read(row.fields, row.pass);
+    ASSERT_FALSE(got.destination);
+    EXPECT_EQ(static_cast<FailureType>(got.error.code), row.type);
+    EXPECT_EQ(got.error.text, row.text);
+  }
+}
+
+TEST(Destination, EmptyPasswordIsAPassword) {
+  ProxyFields reply;
+  reply.user = "joe";
+  reply.fields = {{"host", "192.0.2.1"}};
+  reply.pass.emplace("");
+  std::vector<Remark> remarks;
+  EXPECT_TRUE(read_destination(std::move(reply), some_client(), kImap, remarks).ok());
+}
+
+TEST(Destination, TlsFieldsAndDefaultPortDoNotDependOnOrder) {
+  struct Row {
+    Fields fields;
+    BackendTls tls;
+    bool any_cert;
+    int port;
+    bool remark;
+  };
+  const std::vector<Row> rows{
+      {{{"ssl", "yes"}}, BackendTls::implicit, false, 993, false},
+      {{{"port", "1143"}, {"ssl", "yes"}}, BackendTls::implicit, false, 1143, false},
+      {{{"ssl", "yes"}, {"port", "1143"}}, BackendTls::implicit, false, 1143, false},
+      {{{"ssl", "any-cert"}}, BackendTls::implicit, true, 993, false},
+      {{{"ssl", "anything"}}, BackendTls::implicit, false, 993, false},
+      {{{"starttls", "yes"}}, BackendTls::starttls, false, 143, false},
+      {{{"starttls", "any-cert"}}, BackendTls::starttls, true, 143, false},
+      {{{"starttls", "yes"}, {"ssl", "any-cert"}}, BackendTls::starttls, true, 143, false},
+      {{{"ssl", "yes"}, {"starttls", "yes"}}, BackendTls::starttls, false, 143, false},
+      {{{"ssl", "no"}}, BackendTls::none, false, 143, true},
+      {{{"ssl", "NO"}}, BackendTls::none, false, 143, true},
+      {{{"ssl", "off"}}, BackendTls::none, false, 143, true},
+      {{{"ssl", "0"}}, BackendTls::none, false, 143, true},
+      {{{"ssl", ""}}, BackendTls::none, false, 143, true},
+      {{{"ssl", "no"}, {"starttls", "yes"}}, BackendTls::starttls, false, 143, true},
+      {{{"starttls", "no"}, {"ssl", "any-cert"}}, BackendTls::implicit, true, 993, true},
+  };
+  for (const Row& row : rows) {
+    for (const bool host_first : {true, false}) {
+      Fields fields = row.fields;
+      fields.insert(host_first ? fields.begin() : fields.end(), {"host", "192.0.2.1"});
+      const Read got = read(fields);
+      SCOPED_TRACE(row.fields[0].first + "=" + row.fields[0].second);
+      ASSERT_TRUE(got.destination);
+      EXPECT_EQ(got.destination->target.tls, row.tls);
+      EXPECT_EQ(got.destination->any_cert, row.any_cert);
+      EXPECT_EQ(got.destination->port, row.port);
+      EXPECT_EQ(!got.remarks.empty(), row.remark);
+    }
+  }
+}
+
+TEST(Destination, EncryptionCanBeRequired) {
+  auto settings = std::make_shared<config::LoginSettings>();
+  settings->proxy_require_encryption = true;
+  ProxyClient client = some_client();
+  client.settings = settings;
+  const Read plain = read_as(client, {{"host", "192.0.2.1"}, {"ssl", "no"}});
+  ASSERT_FALSE(plain.destination);
+  EXPECT_EQ(static_cast<FailureType>(plain.error.code), FailureType::internal_config);
+  EXPECT_TRUE(read_as(client, {{"host", "192.0.2.1"}, {"starttls", "yes"}}).destination);
+}
+
+TEST(Destination, TimeoutIsSecondsOrHasAUnit) {
+  struct Row {
+    std::string value;
+    int ms;
+    bool remark;
+  };
+  for (const Row& row : std::vector<Row>{{"4", 4000, false},
+                                         {"1500ms", 1500, false},
+                                         {"2 min", 120000, false},
+                                         {"0", 30000, false},
+                                         {"zz", 30000, true},
+                                         {"", 30000, true},
+                                         {"-1", 30000, true},
+                                         {"99999999999999999999", 30000, true}}) {
+    SCOPED_TRACE(row.value);
+    const Read got = read({{"host", "192.0.2.1"}, {"proxy_timeout", row.value}});
+    ASSERT_TRUE(got.destination);
+    EXPECT_EQ(got.destination->timeout.count(), row.ms);
+    EXPECT_EQ(!got.remarks.empty(), row.remark);
+  }
+  const Read got = read({{"host", "192.0.2.1"}, {"proxy_timeout", "zz"}});
+  EXPECT_EQ(got.remarks.at(0).text,
+            "BUG: Auth service returned invalid proxy_timeout value 'zz': Invalid time interval: "
+            "zz");
+  EXPECT_EQ(got.remarks.at(0).level, log::Level::error);
+}
+
+TEST(Destination, ResolvedAddressesReplaceTheHost) {
+  const Read got = read({{"hostips", "192.0.2.3,2001:db8::1, 192.0.2.2"},
+                         {"host", "mail.example.com"},
+                         {"hostip", "192.0.2.2"}});
+  ASSERT_TRUE(got.destination);
+  EXPECT_EQ(got.destination->host, "mail.example.com");
+  ASSERT_EQ(got.destination->addresses.size(), 3U);
+  EXPECT_EQ(got.destination->addresses[0].text(), "192.0.2.2");
+  EXPECT_EQ(got.destination->addresses[1].text(), "192.0.2.3");
+  EXPECT_EQ(got.destination->addresses[2].text(), "2001:db8::1");
+}
+
+TEST(Destination, IdentityFields) {
+  const Read got = read({{"host", "192.0.2.1"},
+                         {"destuser", "joe*x"},
+                         {"master", "boss"},
+                         {"proxy_nopipelining", ""},
+                         {"proxy_not_trusted", ""},
+                         {"source_ip", "192.0.2.77"},
+                         {"proxy_host_immediate_failure_after", "5s"}});
+  ASSERT_TRUE(got.destination);
+  EXPECT_EQ(got.destination->target.user, "joe*x");
+  EXPECT_EQ(got.destination->target.master, "boss");
+  EXPECT_EQ(got.destination->target.mech, "PLAIN");
+  EXPECT_TRUE(got.destination->target.nopipelining);
+  EXPECT_TRUE(got.destination->target.not_trusted);
+  EXPECT_EQ(got.destination->source->text(), "192.0.2.77");
+  EXPECT_EQ(got.destination->down_after, milliseconds(5000));
+  const Read other = read({{"host", "192.0.2.1"}, {"master", ""}, {"proxy_mech", "xoauth2"}});
+  EXPECT_EQ(other.destination->target.mech, "XOAUTH2");
+  EXPECT_EQ(other.destination->target.master, "");
+  const Read bad = read({{"host", "192.0.2.1"}, {"source_ip", "nowhere"}});
+  ASSERT_TRUE(bad.destination);
+  EXPECT_FALSE(bad.destination->source);
+  EXPECT_EQ(bad.remarks.size(), 1U);
+}
+
+TEST(Destination, ForwardedFieldsKeepTheirOrderAndAuthsWins) {
+  ProxyClient client = some_client();
+  client.ttl = 1;
+  client.forward = {{"color", "old"}, {"hop", "1"}};
+  const Read got = read_as(client, {{"forward_note", "x=y"},
+                                    {"host", "192.0.2.1"},
+                                    {"FORWARD_color", "blue"},
+                                    {"forward_", "nameless"}});
+  ASSERT_TRUE(got.destination);
+  const Fields expected{{"note", "x=y"}, {"color", "blue"}, {"hop", "1"}};
+  EXPECT_EQ(got.destination->target.forward, expected);
+  EXPECT_EQ(got.destination->target.ttl, 0U);
+}
+
+TEST(Destination, UnknownFieldsAreSkipped) {
+  const Read got = read({{"host", "192.0.2.1"}, {"frobnicate", "1"}, {"user_alt", "x"}, {"", ""}});
+  EXPECT_TRUE(got.destination);
+  EXPECT_TRUE(got.remarks.empty());
+}
+
+config::SocketInfo listener(const std::string& ip, std::uint16_t port) {
+  config::SocketInfo out;
+  out.endpoint = {*IpAddress::parse(ip), port};
+  out.any_address = ip == "0.0.0.0" || ip == "::";
+  return out;
+}
+
+TEST(LoopGuard, KnowsListenersAndWhatWildcardsStandFor) {
+  const LoopGuard guard(
+      {listener("192.0.2.10", 143), listener("0.0.0.0", 993), listener("::", 1993)},
+      {*IpAddress::parse("192.0.2.10"), *IpAddress::parse("2001:db8::10")});
+  struct Row {
+    std::string ip;
+    int port;
+    bool ours;
+  };
+  for (const Row& row : std::vector<Row>{{"192.0.2.10", 143, true},
+                                         {"192.0.2.11", 143, false},
+                                         {"192.0.2.10", 144, false},
+                                         {"192.0.2.10", 993, true},
+                                         {"127.0.0.1", 993, true},
+                                         {"127.9.9.9", 993, true},
+                                         {"192.0.2.11", 993, false},
+                                         {"2001:db8::10", 993, false},
+                                         {"2001:db8::10", 1993, true},
+                                         {"::1", 1993, true},
+                                         {"127.0.0.1", 1993, false},
+                                         {"127.0.0.1", 143, false}}) {
+    SCOPED_TRACE(row.ip + " " + std::to_string(row.port));
+    EXPECT_EQ(guard.is_listener({*IpAddress::parse(row.ip), static_cast<std::uint16_t>(row.port)}),
+              row.ours);
+  }
+}
+
+TEST(LoopGuard, RefusesTheClientsOwnEndWhateverTheUser) {
+  const LoopGuard guard;
+  for (const Fields& fields :
+       {Fields{{"host", "192.0.2.10"}, {"port", "993"}, {"destuser", "other"}},
+        Fields{{"host", "mail.example.com"}, {"hostip", "192.0.2.10"}, {"port", "993"}}}) {
+    Read got = read(fields);
+    ASSERT_TRUE(got.destination);
+    const Status status = guard.check(*got.destination, some_client());
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().text, "Proxying loops to itself");
+    EXPECT_EQ(static_cast<FailureType>(status.error().code), FailureType::internal);
+  }
+}
+
+TEST(LoopGuard, AllowSelfAllowsIt) {
+  auto settings = std::make_shared<config::LoginSettings>();
+  settings->proxy_allow_self = true;
+  ProxyClient client = some_client();
+  client.settings = settings;
+  Read got = read_as(client, {{"host", "192.0.2.10"}, {"port", "993"}});
+  ASSERT_TRUE(got.destination);
+  EXPECT_TRUE(LoopGuard().check(*got.destination, client).ok());
+}
+
+TEST(LoopGuard, DropsOnlyTheAddressesThatLeadBack) {
+  Read got = read({{"host", "mail.example.com"},
+                   {"hostip", "192.0.2.10"},
+                   {"hostips", "192.0.2.10,192.0.2.11"},
+                   {"port", "993"}});
+  ASSERT_TRUE(got.destination);
+  ASSERT_TRUE(LoopGuard().check(*got.destination, some_client()).ok());
+  ASSERT_EQ(got.destination->addresses.size(), 1U);
+  EXPECT_EQ(got.destination->addresses[0].text(), "192.0.2.11");
+}
+
+}  // namespace
+}  // namespace postern::login

@@ -1,0 +1,693 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/tls.h"
+#include "lib/log.h"
+#include "login-common/proxy.h"
+#include "proxy-fixture.h"
+#include "test-certificate.h"
+
+namespace postern::login {
+namespace {
+
+using test::Act;
+using test::LogCapture;
+using test::make_certificate;
+using test::run_dry;
+using test::run_until;
+using test::ScriptedBackend;
+using test::TestCertificate;
+using test::TestCertificateSpec;
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+const char* const kPassword = "hunter2-very-secret";
+
+const ScriptedBackend::Script kGood{
+    {Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN joe "}, {Act::send, "OK in\r\n"}};
+
+/// One login through the core.
+struct Login {
+  std::optional<ProxyVerdict> verdict;
+  std::unique_ptr<ProxyAttempt> attempt;
+  bool failed_with(Outcome outcome) const {
+    return verdict && !verdict->logged_in && verdict->result.outcome == outcome;
+  }
+};
+
+class ProxyLogin : public ::testing::Test {
+ protected:
+  ProxyLogin() : settings_(std::make_shared<config::LoginSettings>()) {
+    settings_->login_proxy_max_reconnects = 0;
+    settings_->login_proxy_timeout = std::chrono::seconds(15);
+    core_ = ProxyCore::make(loop_, {"imap", 143, 993, &test::ToyDialogue::make}, {});
+  }
+
+  ProxyClient client() const {
+    ProxyClient client;
+    client.settings = settings_;
+    client.protocol = "imap";
+    client.session = "sess";
+    client.remote = {*IpAddress::parse("198.51.100.7"), 40000};
+    client.local = client.real_local = {*IpAddress::parse("192.0.2.10"), 143};
+    client.log_elements = [] { return std::string("user=<joe>, session=<sess>"); };
+    return client;
+  }
+  static Fields to(std::uint16_t port, Fields more = {}) {
+    Fields fields{{"proxy", ""}, {"host", "127.0.0.1"}, {"port", std::to_string(port)}};
+    fields.insert(fields.end(), more.begin(), more.end());
+    return fields;
+  }
+  void begin(Login& login, Fields fields, std::optional<ProxyClient> from = std::nullopt) {
+    ProxyFields reply;
+    reply.user = "joe";
+    reply.fields = std::move(fields);
+    reply.pass.emplace(kPassword);
+    if (!from) from = client();
+    login.attempt =
+        core_->start(std::move(reply), std::move(*from),
+                     [&login](ProxyVerdict verdict) { login.verdict = std::move(verdict); });
+    EXPECT_FALSE(login.verdict) << "done before start() returned";
+  }
+  /// Waits for the verdict.
+  void finish(Login& login) {
+    ASSERT_TRUE(run_until(loop_, [&login] { return login.verdict.has_value(); }));
+  }
+  void run(Login& login, Fields fields, std::optional<ProxyClient> from = std::nullopt) {
+    begin(login, std::move(fields), std::move(from));
+    finish(login);
+  }
+
+  io::Loop loop_;
+  std::shared_ptr<config::LoginSettings> settings_;
+  std::unique_ptr<ProxyCore> core_;
+};
+
+TEST_F(ProxyLogin, LogsInAndHandsOverTheReply) {
+  ScriptedBackend backend(loop_, {kGood});
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  EXPECT_EQ(login.verdict->reply.view(), "a OK in\r\n");
+  EXPECT_EQ(backend.at(0).expected, std::string("LOGIN joe ") + kPassword + "\r\n");
+}
+
+TEST_F(ProxyLogin, BareLineFeedsAndSingleBytesAreFine) {
+  ScriptedBackend backend(
+      loop_,
+      {{{Act::drip, "* OK ready\n"}, {Act::expect, "LOGIN"}, {Act::drip, "* note\nOK in\r\n"}}});
+  Login login;
+  run(login, to(backend.port()));
+  ASSERT_TRUE(login.verdict->logged_in);
+  EXPECT_EQ(login.verdict->reply.view(), "* note\r\na OK in\r\n");
+}
+
+TEST_F(ProxyLogin, MissingFieldsFailWithOneLineAndNoCrash) {
+  for (const bool pass : {false, true}) {
+    LogCapture log;
+    Login login;
+    ProxyFields fields;
+    fields.user = "joe";
+    if (pass) fields.pass.emplace("");
+    login.attempt = core_->start(std::move(fields), client(), [&login](ProxyVerdict verdict) {
+      login.verdict = std::move(verdict);
+    });
+    EXPECT_FALSE(login.verdict);
+    finish(login);
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    EXPECT_EQ(login.verdict->result.text, "Account is temporarily unavailable.");
+    EXPECT_FALSE(login.verdict->has_reply);
+    EXPECT_EQ(login.verdict->log_reason, "internal failure");
+    const std::string what = pass ? "host not given" : "password not given";
+    EXPECT_NE(log.text().find("Error: proxy(joe): " + what + ": user=<joe>, session=<sess>\n"),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST_F(ProxyLogin, LoopsAndUsedUpHopsAreRefused) {
+  LogCapture log;
+  Login loop;
+  run(loop, {{"host", "192.0.2.10"}, {"port", "143"}});
+  EXPECT_TRUE(loop.failed_with(Outcome::proxy_unavailable));
+  ProxyClient tired = client();
+  tired.ttl = 1;
+  ScriptedBackend backend(loop_, {kGood});
+  Login hops;
+  run(hops, to(backend.port()), tired);
+  EXPECT_TRUE(hops.failed_with(Outcome::proxy_misconfigured));
+  run_dry(loop_);
+  EXPECT_EQ(backend.count(), 0U);
+  EXPECT_NE(log.text().find("proxy(joe): Proxying loops to itself: "), std::string::npos);
+  EXPECT_NE(log.text().find(fmt::format("proxy(joe,127.0.0.1:{}): Aborting due to remote server: "
+                                        "TTL reached zero - proxies appear to be looping?: ",
+                                        backend.port())),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyLogin, RefusedConnectionSaysSo) {
+  LogCapture log;
+  std::uint16_t port = 0;
+  {
+    ScriptedBackend gone(loop_, {kGood});
+    port = gone.port();
+  }
+  for (const char* ssl : {"no", "any-cert"}) {
+    Login login;
+    run(login, to(port, {{"ssl", ssl}}));
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    EXPECT_EQ(login.verdict->log_reason, "internal failure");
+  }
+  const std::string line = fmt::format(
+      "Error: proxy(joe,127.0.0.1:{}): connect(127.0.0.1, {}) failed: Connection refused (after 0 "
+      "secs, local=127.0.0.1:",
+      port, port);
+  const std::size_t first = log.text().find(line);
+  EXPECT_NE(first, std::string::npos) << log.text();
+  EXPECT_NE(log.text().find(line, first + 1), std::string::npos) << log.text();
+  EXPECT_EQ(log.text().find(kPassword), std::string::npos);
+}
+
+// T-BCK-05: a SYN nobody answers, and a backend that accepts and stays silent.
+TEST_F(ProxyLogin, BlackHoleTimesOut) {
+  const UniqueFd hole(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage address{};
+  socklen_t size = Endpoint{*IpAddress::parse("127.0.0.1"), 0}.to_sockaddr(address);
+  ASSERT_EQ(::bind(hole.get(), test::as_sockaddr(address), size), 0);
+  ASSERT_EQ(::listen(hole.get(), 0), 0);
+  const Endpoint where = io::local_endpoint(hole.get());
+  // A backlog of 0 takes one; from then on SYNs are dropped.
+  std::vector<UniqueFd> fill;
+  for (int i = 0; i < 4; ++i) {
+    Result<UniqueFd> fd = io::connect_tcp(where, std::nullopt);
+    ASSERT_TRUE(fd.ok());
+    fill.push_back(std::move(fd).value());
+  }
+  run_dry(loop_);
+  LogCapture log;
+  Login login;
+  run(login, to(where.port, {{"proxy_timeout", "300ms"}}));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  EXPECT_NE(log.text().find(fmt::format("connect(127.0.0.1, {}) failed: Connection timed out "
+                                        "(after 0 secs, local=127.0.0.1:",
+                                        where.port)),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyLogin, EveryStateCanStall) {
+  struct Row {
+    ScriptedBackend::Script script;
+    std::string ssl, starttls, state;
+  };
+  const std::vector<Row> rows{
+      {{}, "no", "no", "/none"},
+      {{{Act::send, "* OK rea"}}, "no", "no", "/none"},
+      {{{Act::send, "* OK ready\r\n"}}, "no", "no", "login/banner"},
+      {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "OK in"}},
+       "no",
+       "no",
+       "login/banner"},
+      {{{Act::send, "* OK ready\r\n"}}, "no", "any-cert", "starttls/banner"},
+      {{{Act::send, "* OK ready\r\n"}, {Act::expect, "STARTTLS"}, {Act::send, "S OK\r\n"}},
+       "no",
+       "any-cert",
+       "/starttls"},
+      {{}, "any-cert", "no", "/none"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.state + " " + row.ssl + " " + row.starttls);
+    ScriptedBackend backend(loop_, {row.script});
+    LogCapture log;
+    Login login;
+    run(login, to(backend.port(),
+                  {{"proxy_timeout", "200ms"}, {"ssl", row.ssl}, {"starttls", row.starttls}}));
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    EXPECT_NE(log.text().find("Login timed out in state=" + row.state + " (after 0 secs, local="),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST_F(ProxyLogin, ClosesAtEveryByteAreOneFailureEach) {
+  const std::string banner = "* OK ready\r\n";
+  const std::string verdict = "OK in\r\n";
+  for (std::size_t cut = 0; cut < banner.size() + verdict.size(); ++cut) {
+    SCOPED_TRACE(cut);
+    ScriptedBackend::Script script;
+    if (cut < banner.size()) {
+      script = {{Act::send, banner.substr(0, cut)}, {Act::close, ""}};
+    } else {
+      script = {{Act::send, banner},
+                {Act::expect, "LOGIN"},
+                {Act::send, verdict.substr(0, cut - banner.size())},
+                {Act::close, ""}};
+    }
+    ScriptedBackend backend(loop_, {script});
+    LogCapture log;
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    const std::string state = cut < banner.size() ? "/none" : "login/banner";
+    EXPECT_NE(log.text().find("Disconnected by server: Connection closed (state=" + state +
+                              ", duration=0s)"),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST_F(ProxyLogin, UnreadTextAndResetsAreTold) {
+  LogCapture log;
+  ScriptedBackend half(loop_, {{{Act::send, "* BYE too many"}, {Act::close, ""}}});
+  Login first;
+  run(first, to(half.port()));
+  EXPECT_TRUE(first.failed_with(Outcome::proxy_unavailable));
+  ScriptedBackend reset(loop_,
+                        {{{Act::send, "* OK ready\r\n"}, {Act::expect, "L"}, {Act::reset, ""}}});
+  Login second;
+  run(second, to(reset.port()));
+  EXPECT_TRUE(second.failed_with(Outcome::proxy_unavailable));
+  EXPECT_NE(log.text().find("duration=0s) - BUG: line not read: * BYE too many: user="),
+            std::string::npos)
+      << log.text();
+  EXPECT_NE(log.text().find("failed: Connection reset by peer (state=login/banner, duration=0s)"),
+            std::string::npos)
+      << log.text();
+}
+
+// T-BCK-03: whatever comes has an outcome.
+TEST_F(ProxyLogin, GarbageIsInvalidInput) {
+  for (const std::string& garbage :
+       {std::string("* BYE go away\r\n"), std::string("220 smtp\r\n"), std::string("\r\n"),
+        std::string("\0\0\0\n", 4), std::string("\x16\x03\x01\x02\n"), std::string("\n")}) {
+    ScriptedBackend backend(loop_, {{{Act::send, garbage}}});
+    LogCapture log;
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    EXPECT_NE(log.text().find("Remote server sent invalid input: Invalid banner: "),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+// T-BCK-04: floods end at a bound.
+TEST_F(ProxyLogin, FloodsAreCutOff) {
+  struct Row {
+    std::string flood, reason;
+  };
+  std::string many;
+  for (int i = 0; i < 300; ++i) many += "* x\r\n";
+  std::string wide;
+  for (int i = 0; i < 30; ++i) wide += "* " + std::string(4000, 'x') + "\r\n";
+  for (const Row& row : {Row{std::string(100000, 'a'), "Too long input line"},
+                         Row{"* " + std::string(4095, 'a') + "\n", "Too long input line"},
+                         Row{many, "Too many input lines"}, Row{wide, "Too much input"}}) {
+    SCOPED_TRACE(row.reason);
+    ScriptedBackend backend(
+        loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, row.flood}}});
+    LogCapture log;
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+    EXPECT_NE(log.text().find("Remote server sent invalid input: " + row.reason + ": user="),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+// T-BCK-01: a success line sent along with the greeting.
+TEST_F(ProxyLogin, AnswersBeforeTheQuestionAreRefused) {
+  ScriptedBackend backend(loop_, {{{Act::send, "* OK ready\r\nOK in\r\n"}}});
+  LogCapture log;
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.at(0).eof || backend.at(0).broken; }));
+  EXPECT_EQ(backend.at(0).got, "") << "the password went to a backend that lies";
+  EXPECT_NE(log.text().find("Remote server sent invalid input: Answer before the first command: OK "
+                            "in: user="),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyLogin, EachVerdictOfTheBackendHasItsReply) {
+  settings_->auth_verbose = true;
+  struct Row {
+    std::string line;
+    Outcome outcome;
+    std::string reply, log, reason;
+  };
+  for (const Row& row :
+       {Row{"NO [LIMIT] full", Outcome::wrong_credentials, "a NO [LIMIT] full\r\n",
+            "Info: proxy(joe,127.0.0.1:{}): Login failed: [LIMIT] full: user=<joe>",
+            "proxy dest auth failed"},
+        Row{"TEMP later", Outcome::temp_fail, "a NO [UNAVAILABLE] later\r\n",
+            "Info: proxy(joe,127.0.0.1:{}): Login failed: later: user=<joe>",
+            "proxy dest auth failed"},
+        Row{"REFUSED", Outcome::wrong_credentials, "",
+            "Info: proxy(joe,127.0.0.1:{}): Login failed: token expired: user=<joe>",
+            "proxy dest auth failed"},
+        Row{"BUSY", Outcome::proxy_unavailable, "",
+            "Error: proxy(joe,127.0.0.1:{}): Aborting due to remote server: not now: user=<joe>",
+            "internal failure"},
+        Row{"CONF", Outcome::proxy_misconfigured, "",
+            "Error: proxy(joe,127.0.0.1:{}): Aborting due to remote server: cannot: user=<joe>",
+            "internal failure"}}) {
+    SCOPED_TRACE(row.line);
+    ScriptedBackend backend(
+        loop_,
+        {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, row.line + "\r\n"}}});
+    LogCapture log;
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_TRUE(login.failed_with(row.outcome));
+    EXPECT_EQ(login.verdict->reply.view(), row.reply);
+    EXPECT_EQ(login.verdict->has_reply, !row.reply.empty());
+    EXPECT_EQ(login.verdict->log_reason, row.reason);
+    EXPECT_NE(log.text().find(fmt::format(fmt::runtime(row.log), backend.port())),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST_F(ProxyLogin, RefusedCredentialsAreLoggedOnlyIfVerbose) {
+  ScriptedBackend backend(
+      loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "NO no\r\n"}}});
+  LogCapture log;
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_EQ(log.text(), "");
+}
+
+TEST_F(ProxyLogin, DialoguesRemarksAreLogged) {
+  ScriptedBackend backend(loop_, {{{Act::send, "* OK ready\r\n"},
+                                   {Act::expect, "LOGIN"},
+                                   {Act::send, "REMARK what\r\nOK in\r\n"}}});
+  LogCapture log;
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  EXPECT_NE(log.text().find("Unexpected input, ignoring: REMARK what: user=<joe>"),
+            std::string::npos);
+}
+
+TEST_F(ProxyLogin, TransientTroubleIsTriedAgain) {
+  settings_->login_proxy_max_reconnects = 3;
+  ScriptedBackend backend(
+      loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "TEMP down\r\n"}},
+              kGood});
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  EXPECT_EQ(backend.count(), 2U);
+}
+
+TEST_F(ProxyLogin, NoRetryWhenTheDeadlineIsNear) {
+  settings_->login_proxy_max_reconnects = 3;
+  ScriptedBackend backend(loop_, {{{Act::close, ""}}});
+  Login login;
+  run(login, to(backend.port(), {{"proxy_timeout", "1s"}}));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  EXPECT_EQ(backend.count(), 1U);
+}
+
+TEST_F(ProxyLogin, TheNextAddressIsTriedAtOnce) {
+  ScriptedBackend backend(loop_, {kGood});
+  Login login;
+  run(login, {{"host", "mail.test"},
+              {"hostip", "127.0.0.2"},
+              {"hostips", "127.0.0.2,127.0.0.1"},
+              {"port", std::to_string(backend.port())}});
+  EXPECT_TRUE(login.verdict->logged_in);
+}
+
+TEST_F(ProxyLogin, SourceAddressIsBound) {
+  ScriptedBackend backend(loop_, {kGood});
+  Login login;
+  run(login, to(backend.port(), {{"source_ip", "127.0.0.7"}}));
+  ASSERT_TRUE(login.verdict->logged_in);
+  EXPECT_EQ(io::remote_endpoint(backend.at(0).stream.fd()).ip.text(), "127.0.0.7");
+  settings_->login_source_ips = {"127.0.0.9"};
+  Login other;
+  run(other, to(backend.port()));
+  EXPECT_EQ(io::remote_endpoint(backend.at(1).stream.fd()).ip.text(), "127.0.0.9");
+  settings_->login_source_ips = {"192.0.2.1"};
+  LogCapture log;
+  Login bad;
+  run(bad, to(backend.port()));
+  EXPECT_TRUE(bad.failed_with(Outcome::proxy_unavailable));
+  EXPECT_NE(log.text().find("failed: Cannot assign requested address (after 0 secs, "
+                            "local=192.0.2.1)"),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyLogin, DestroyedAttemptsLetTheBackendGo) {
+  ScriptedBackend backend(loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}}});
+  Login login;
+  begin(login, to(backend.port()));
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 1 && backend.at(0).step == 2; }));
+  EXPECT_EQ(login.attempt->state(), "login/banner");
+  LogCapture log;
+  login.attempt.reset();
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.at(0).eof; }));
+  EXPECT_FALSE(login.verdict);
+  EXPECT_EQ(log.text(), "");
+}
+
+TEST_F(ProxyLogin, MayBeDestroyedByItsOwnVerdict) {
+  ScriptedBackend good(loop_, {kGood});
+  ScriptedBackend bad(loop_, {{{Act::send, "BAD\r\n"}}});
+  for (const Fields& fields : {to(good.port()), to(bad.port()), Fields{}}) {
+    std::unique_ptr<ProxyAttempt> attempt;
+    bool told = false;
+    ProxyFields reply;
+    reply.user = "joe";
+    reply.fields = fields;
+    reply.pass.emplace(kPassword);
+    attempt = core_->start(std::move(reply), client(), [&](ProxyVerdict) {
+      told = true;
+      attempt.reset();
+    });
+    ASSERT_TRUE(run_until(loop_, [&] { return told; }));
+    run_dry(loop_);
+  }
+}
+
+// T-BCK-05: after a while of failures one login probes and the others fail at once.
+TEST_F(ProxyLogin, DeadBackendCostsLaterLoginsNothing) {
+  ScriptedBackend backend(loop_, {{{Act::close, ""}}, {}, {}});
+  const Fields fields = to(backend.port(), {{"proxy_host_immediate_failure_after", "1ms"}});
+  Login first;
+  run(first, fields);
+  Login probe;
+  begin(probe, fields);
+  LogCapture log;
+  Login later;
+  run(later, fields);
+  EXPECT_FALSE(probe.verdict);
+  EXPECT_TRUE(later.failed_with(Outcome::proxy_unavailable));
+  EXPECT_NE(log.text().find("): Host is down: user=<joe>"), std::string::npos) << log.text();
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 2; }));
+}
+
+class ProxyTls : public ProxyLogin {
+ protected:
+  void trust(const TestCertificate& ca) {
+    settings_->ssl_client_ca_file.path = "ca.pem";
+    settings_->ssl_client_ca_file.content = std::make_shared<const Secret>(ca.chain);
+  }
+  static std::shared_ptr<io::TlsContext> server(const TestCertificate& certificate) {
+    auto context =
+        io::TlsContext::server({{certificate.chain, certificate.key, {}}}, io::TlsParameters{});
+    EXPECT_TRUE(context.ok()) << context.error().text;
+    return context.ok() ? context.value() : nullptr;
+  }
+  Fields secure(std::uint16_t port, const std::string& field, const std::string& value,
+                const std::string& host = "mail.test") {
+    return {
+        {"host", host}, {"hostip", "127.0.0.1"}, {"port", std::to_string(port)}, {field, value}};
+  }
+  static ScriptedBackend::Script script_for(const std::string& field) {
+    if (field == "ssl") return kGood;
+    return {{Act::send, "* OK ready\r\n"}, {Act::expect, "STARTTLS"},   {Act::send, "S OK\r\n"},
+            {Act::start_tls, ""},          {Act::expect, "LOGIN joe "}, {Act::send, "OK in\r\n"}};
+  }
+
+  const TestCertificate ca_ = make_certificate(TestCertificateSpec::ca("ca"), nullptr);
+};
+
+// T-TLS-04
+TEST_F(ProxyTls, CertificatesAreJudgedByChainNameTimeAndPurpose) {
+  settings_->login_proxy_max_reconnects = 3;
+  trust(ca_);
+  const TestCertificate other = make_certificate(TestCertificateSpec::ca("evil"), nullptr);
+  struct Row {
+    const char* what;
+    TestCertificate certificate;
+    std::string host, value;
+    bool good;
+    std::string log;
+  };
+  const auto made = [&](const TestCertificateSpec& spec) { return make_certificate(spec, &ca_); };
+  const std::vector<Row> rows{
+      {"good", made(TestCertificateSpec("DNS:mail.test")), "mail.test", "yes", true, ""},
+      {"good address", made(TestCertificateSpec("IP:127.0.0.1")), "127.0.0.1", "yes", true, ""},
+      {"wrong name", made(TestCertificateSpec("DNS:other.test")), "mail.test", "yes", false,
+       "SSL certificate doesn't match expected host name mail.test"},
+      {"address is no name", made(TestCertificateSpec("DNS:127.0.0.1")), "127.0.0.1", "yes", false,
+       "SSL certificate doesn't match expected host name 127.0.0.1"},
+      {"expired", made(TestCertificateSpec("DNS:mail.test").expired()), "mail.test", "yes", false,
+       "Received invalid SSL certificate: certificate has expired"},
+      {"wrong purpose", made(TestCertificateSpec("DNS:mail.test").only_for("clientAuth")),
+       "mail.test", "yes", false, "Received invalid SSL certificate: "},
+      {"self-signed", make_certificate(TestCertificateSpec("DNS:mail.test"), nullptr), "mail.test",
+       "yes", false, "Received invalid SSL certificate: self-signed certificate"},
+      {"unknown ca", make_certificate(TestCertificateSpec("DNS:mail.test"), &other), "mail.test",
+       "yes", false, "Received invalid SSL certificate: "},
+      {"any-cert takes a wrong name", made(TestCertificateSpec("DNS:other.test")), "mail.test",
+       "any-cert", true, ""},
+      {"any-cert takes a self-signed one",
+       make_certificate(TestCertificateSpec("DNS:mail.test"), nullptr), "mail.test", "any-cert",
+       true, ""},
+  };
+  for (const Row& row : rows) {
+    for (const std::string field : {"ssl", "starttls"}) {
+      SCOPED_TRACE(std::string(row.what) + " " + field);
+      ScriptedBackend backend(loop_, {script_for(field)}, server(row.certificate), field == "ssl");
+      LogCapture log;
+      Login login;
+      run(login, secure(backend.port(), field, row.value, row.host));
+      EXPECT_EQ(login.verdict->logged_in, row.good);
+      if (row.good) {
+        EXPECT_EQ(log.text(), "");
+        continue;
+      }
+      EXPECT_TRUE(login.failed_with(Outcome::proxy_misconfigured));
+      EXPECT_NE(log.text().find("Disconnected by server: Connection closed: " + row.log),
+                std::string::npos)
+          << log.text();
+      run_dry(loop_);
+      EXPECT_EQ(backend.count(), 1U) << "a certificate does not get better by asking again";
+      EXPECT_EQ(backend.at(0).expected.find("LOGIN"), std::string::npos);
+      EXPECT_EQ(backend.at(0).got, "");
+    }
+  }
+}
+
+TEST_F(ProxyTls, RequireValidCertNoAcceptsAnything) {
+  settings_->ssl_client_require_valid_cert = false;
+  ScriptedBackend backend(loop_, {kGood}, server(make_certificate({}, nullptr)), true);
+  Login login;
+  run(login, secure(backend.port(), "ssl", "yes"));
+  EXPECT_TRUE(login.verdict->logged_in);
+}
+
+TEST_F(ProxyTls, WithoutACaNothingIsTrusted) {
+  ScriptedBackend backend(loop_, {kGood}, server(make_certificate({}, &ca_)), true);
+  LogCapture log;
+  Login login;
+  run(login, secure(backend.port(), "ssl", "yes"));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_misconfigured));
+  EXPECT_NE(log.text().find("no CA is configured (check ssl_client_ca_* settings?)"),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyTls, UnreadableCaFailsPlainlyAndAnyCertDoesNotNeedIt) {
+  settings_->ssl_client_ca_file.path = "broken.pem";
+  settings_->ssl_client_ca_file.content = std::make_shared<const Secret>(
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+  LogCapture log;
+  core_->prepare(*settings_);
+  ScriptedBackend backend(loop_, {kGood}, server(make_certificate({}, &ca_)), true);
+  Login strict;
+  run(strict, secure(backend.port(), "ssl", "yes"));
+  EXPECT_TRUE(strict.failed_with(Outcome::proxy_misconfigured));
+  Login lax;
+  run(lax, secure(backend.port(), "ssl", "any-cert"));
+  EXPECT_TRUE(lax.verdict->logged_in);
+  EXPECT_NE(log.text().find("TLS to backends is not possible: "), std::string::npos) << log.text();
+}
+
+TEST_F(ProxyTls, ServerSideCaIsTheFallback) {
+  settings_->ssl_ca.path = "ca.pem";
+  settings_->ssl_ca.content = std::make_shared<const Secret>(ca_.chain);
+  ScriptedBackend backend(
+      loop_, {kGood}, server(make_certificate(TestCertificateSpec("DNS:mail.test"), &ca_)), true);
+  Login login;
+  run(login, secure(backend.port(), "ssl", "yes"));
+  EXPECT_TRUE(login.verdict->logged_in);
+}
+
+// T-TLS-02: replies in plaintext behind the go-ahead, in its segment and in one of their own.
+TEST_F(ProxyTls, PlaintextBehindStartTlsIsRefused) {
+  for (const bool glued : {true, false}) {
+    SCOPED_TRACE(glued);
+    ScriptedBackend::Script script{{Act::send, "* OK ready\r\n"}, {Act::expect, "STARTTLS"}};
+    if (glued) {
+      script.push_back({Act::send, "S OK\r\nOK injected\r\n"});
+    } else {
+      script.push_back({Act::drip, "S OK\r\n"});
+      script.push_back({Act::drip, "OK injected\r\n"});
+    }
+    ScriptedBackend backend(loop_, {script});
+    LogCapture log;
+    Login login;
+    run(login, secure(backend.port(), "starttls", "any-cert"));
+    EXPECT_FALSE(login.verdict->logged_in);
+    EXPECT_EQ(backend.at(0).got.find(kPassword), std::string::npos);
+    EXPECT_EQ(backend.at(0).got.find("LOGIN"), std::string::npos);
+    EXPECT_EQ(backend.at(0).expected.find("LOGIN"), std::string::npos);
+    if (glued) {
+      EXPECT_NE(log.text().find("Remote server sent invalid input: Input behind the reply to "
+                                "STARTTLS"),
+                std::string::npos)
+          << log.text();
+    }
+  }
+}
+
+// T-TLS-03
+TEST_F(ProxyTls, RefusedStartTlsSendsNoCredentials) {
+  ScriptedBackend backend(
+      loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "STARTTLS"}, {Act::send, "S NO\r\n"}}});
+  Login login;
+  run(login, secure(backend.port(), "starttls", "any-cert"));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.at(0).eof || backend.at(0).broken; }));
+  EXPECT_EQ(backend.at(0).got, "");
+}
+
+TEST_F(ProxyTls, PlaintextPortIsAConfigurationError) {
+  settings_->login_proxy_max_reconnects = 3;
+  ScriptedBackend backend(loop_, {{{Act::send, "* OK plain\r\n"}}});
+  LogCapture log;
+  Login login;
+  run(login, secure(backend.port(), "ssl", "any-cert"));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_misconfigured));
+  EXPECT_EQ(backend.count(), 1U);
+  EXPECT_NE(log.text().find("Aborting due to remote server: Failed to start SSL handshake: "),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(ProxyTls, BackendThatHangsUpInTheHandshakeIsTriedAgain) {
+  settings_->login_proxy_max_reconnects = 1;
+  ScriptedBackend backend(loop_, {{{Act::close, ""}}});
+  LogCapture log;
+  Login login;
+  run(login, secure(backend.port(), "ssl", "any-cert"));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  EXPECT_EQ(backend.count(), 2U);
+  EXPECT_NE(log.text().find("Disconnected by server: "), std::string::npos) << log.text();
+}
+
+}  // namespace
+}  // namespace postern::login

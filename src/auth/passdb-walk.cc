@@ -1,0 +1,308 @@
+// The walk through the passdbs.
+#include <openssl/evp.h>
+
+#include "auth/request.h"
+#include "lib/check.h"
+#include "lib/text.h"
+
+namespace postern::auth {
+namespace {
+
+constexpr Milliseconds kBusyRetry{20};
+constexpr std::chrono::seconds kBusyLimit{5};
+
+std::string sha1_hex(std::string_view text) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), out.data(), &size, EVP_sha1(), nullptr) != 1) return {};
+  return hex_encode(std::string(out.begin(), out.begin() + size));
+}
+
+}  // namespace
+
+void Request::start_walk(Mode mode) {
+  mode_ = mode;
+  in_masters_ = !login_user_.empty();
+  index_ = 0;
+  next_passdb();
+}
+
+bool Request::skip(const Passdb& db) const {
+  if (!db.is_for(mech_, user_)) return true;
+  switch (db.skip) {
+    case config::PassdbSkip::never:
+      return false;
+    case config::PassdbSkip::authenticated:
+      return authenticated_;
+    case config::PassdbSkip::unauthenticated:
+      return !authenticated_;
+  }
+  return false;
+}
+
+Passdb* Request::peek_next(std::size_t from) const {
+  const std::vector<Passdb*>& list =
+      in_masters_ ? context_.databases.masters : context_.databases.passdbs;
+  for (std::size_t i = from; i < list.size(); i++) {
+    if (!skip(*list[i])) return list[i];
+  }
+  return nullptr;
+}
+
+void Request::next_passdb() {
+  const std::vector<Passdb*>& list =
+      in_masters_ ? context_.databases.masters : context_.databases.passdbs;
+  while (index_ < list.size()) {
+    Passdb* db = list[index_++];
+    if (skip(*db)) continue;
+    passdb_ = db;
+    asked_any_ = true;
+    before_ = state_.copy();
+    stored_.reset();
+    check_failed_ = failed_by_field_ = unacceptable_ = busy_ = false;
+    log_debug(db->name, "Performing passdb lookup");
+    if (!set_fields(db->default_fields)) return end_passdb(PassdbResult::internal);
+    return ask_passdb();
+  }
+  passdb_ = nullptr;
+  if (!asked_any_) {
+    log_error(mech_prefix(), "All password databases were skipped");
+    return end_walk(PassdbResult::internal);
+  }
+  if (last_ == PassdbResult::next) {
+    log_error(mech_prefix(), "Last passdb had noauthenticate field, cannot authenticate user");
+    return end_walk(PassdbResult::internal);
+  }
+  if (success_) return end_walk(PassdbResult::ok);
+  if (internal_seen_) return end_walk(PassdbResult::internal);
+  end_walk(last_ == PassdbResult::ok ? PassdbResult::mismatch : last_);
+}
+
+void Request::ask_passdb() {
+  const auto lookup = [this](const config::VariableRef& ref) { return variable(ref); };
+  const DbQuery query{lookup, context_.environment.now()};
+  if (context_.settings.settings->auth_debug && !busy_) {
+    const std::string text = passdb_->database->debug_text(query);
+    if (!text.empty()) log_debug(passdb_->name, text);
+  }
+  DbAnswer answer = passdb_->database->lookup(query);
+  if (answer.kind == DbAnswer::Kind::busy) {
+    if (!busy_) busy_since_ = query.now;
+    busy_ = true;
+    if (query.now - busy_since_ < kBusyLimit) {
+      waiting_ = context_.environment.after(kBusyRetry, [this] {
+        waiting_ = 0;
+        ask_passdb();
+      });
+      return;
+    }
+    answer.kind = DbAnswer::Kind::internal;
+  }
+  on_answer(std::move(answer));
+}
+
+void Request::on_answer(DbAnswer answer) {
+  switch (answer.kind) {
+    case DbAnswer::Kind::unknown:
+      return on_unknown();
+    case DbAnswer::Kind::busy:
+    case DbAnswer::Kind::internal:
+      if (!answer.text.empty()) log_error(passdb_->name, answer.text);
+      return end_passdb(PassdbResult::internal);
+    case DbAnswer::Kind::unsupported:
+      return end_passdb(PassdbResult::no_credentials);
+    case DbAnswer::Kind::found:
+      break;
+  }
+  for (const Field& field : answer.fields) {
+    if (!set_field(field.name, field)) return end_passdb(PassdbResult::internal);
+  }
+  if (passdb_->deny) {
+    log_info(passdb_->name, "User found from deny passdb");
+    return end_passdb(PassdbResult::ok);
+  }
+  if (authenticated_) return end_passdb(PassdbResult::ok);
+  check_password();
+}
+
+/// An unknown name takes as long as a known one whose hash is slow.
+void Request::on_unknown() {
+  log_info(passdb_->name, "unknown user" + given_password());
+  if (mode_ == Mode::verify && !passdb_->deny && !authenticated_ && passdb_->sample) {
+    StoredPassword like;
+    like.scheme = passdb_->sample->scheme;
+    like.data = passdb_->sample->data.copy();
+    return compare(std::move(like), true);
+  }
+  end_passdb(PassdbResult::unknown);
+}
+
+void Request::check_password() {
+  const bool has_stored = stored_ && !stored_->empty();
+  if (nopassword_) {
+    if (!has_stored) {
+      log_debug(passdb_->name, "Allowing any password");
+      return end_passdb(PassdbResult::ok);
+    }
+    log_error(passdb_->name, "nopassword set but password is non-empty");
+  }
+  if (!stored_) {
+    log_info(passdb_->name, "No password returned (and no nopassword)");
+    return end_passdb(mode_ == Mode::lookup ? PassdbResult::no_credentials
+                                            : PassdbResult::mismatch);
+  }
+  StoredPassword stored;
+  WipingBuffer text;
+  if (stored_noscheme_) {
+    text += '{';
+    text += passdb_->database->default_scheme();
+    text += '}';
+  }
+  text += stored_->reveal();
+  const std::string problem =
+      split_stored(text.view(), passdb_->database->default_scheme(), stored);
+  if (!problem.empty()) {
+    log_error(passdb_->name, problem);
+    return end_passdb(mode_ == Mode::lookup ? PassdbResult::no_credentials
+                                            : PassdbResult::mismatch);
+  }
+  if (mode_ == Mode::lookup) return end_passdb(PassdbResult::ok);
+  if (stored.scheme->expensive(stored.data.reveal())) {
+    passdb_->sample.emplace();
+    passdb_->sample->scheme = stored.scheme;
+    passdb_->sample->data = stored.data.copy();
+  }
+  compare(std::move(stored), false);
+}
+
+/// @param for_show  the result does not matter: the user is unknown
+void Request::compare(StoredPassword stored, bool for_show) {
+  if (!stored.scheme->expensive(stored.data.reveal())) {
+    VerifyResult result = verify_password(*stored.scheme, stored.data.reveal(), password_.reveal());
+    return for_show ? end_passdb(PassdbResult::unknown) : on_compared(std::move(result));
+  }
+  HashJob job;
+  job.scheme = stored.scheme;
+  job.stored = std::move(stored.data);
+  job.password = password_.copy();
+  job.client = properties_.rip.text();
+  waiting_ = context_.environment.verify(std::move(job), [this, for_show](VerifyResult result) {
+    waiting_ = 0;
+    if (for_show) return end_passdb(PassdbResult::unknown);
+    on_compared(std::move(result));
+  });
+}
+
+void Request::on_compared(VerifyResult result) {
+  switch (result.verdict) {
+    case Verdict::match:
+      return end_passdb(PassdbResult::ok);
+    case Verdict::mismatch:
+      log_info(passdb_->name, "Password mismatch" + given_password());
+      return end_passdb(PassdbResult::mismatch);
+    case Verdict::broken:
+      log_error(passdb_->name, "Invalid password in passdb: " + result.text);
+      return end_passdb(PassdbResult::mismatch);
+    case Verdict::failed:
+      log_error(passdb_->name, "Password could not be verified: " + result.text);
+      return end_passdb(PassdbResult::internal);
+  }
+}
+
+/// What auth_verbose_passwords adds to a line about a failure.
+std::string Request::given_password() const {
+  const config::PasswordLog& what = context_.settings.settings->auth_verbose_passwords;
+  if (!what.sha1 || mode_ != Mode::verify) return {};
+  std::string hash = sha1_hex(password_.reveal());
+  if (what.truncate != 0 && what.truncate < hash.size()) hash.resize(what.truncate);
+  std::string out = " (SHA1 of given password: " + hash + ")";
+  const config::PassdbRule rule = passdb_->rules.failure;
+  const bool goes_on = rule == config::PassdbRule::continue_ ||
+                       rule == config::PassdbRule::continue_ok ||
+                       rule == config::PassdbRule::continue_fail;
+  if (goes_on && peek_next(index_) != nullptr) out += " - trying the next passdb";
+  return out;
+}
+
+void Request::end_passdb(PassdbResult result) {
+  using config::PassdbRule;
+  const Passdb& db = *passdb_;
+  if (!unacceptable_ && !set_fields(db.override_fields)) result = PassdbResult::internal;
+  if (unacceptable_) result = PassdbResult::internal;
+  log_debug(db.name, "Finished passdb lookup");
+  if (noauthenticate_ && result == PassdbResult::ok) result = PassdbResult::next;
+  if (db.deny && result != PassdbResult::unknown) {
+    state_ = std::move(before_);
+    passdb_ = nullptr;
+    return end_walk(result == PassdbResult::internal ? result : PassdbResult::disabled);
+  }
+  const bool failed_by_field = check_failed_ && result == PassdbResult::ok && failed_by_field_;
+  if (check_failed_ && result == PassdbResult::ok) result = PassdbResult::unknown;
+  last_ = result;
+  if (result == PassdbResult::internal) internal_seen_ = true;
+  nopassword_ = noauthenticate_ = false;
+  if (result != PassdbResult::ok && result != PassdbResult::next) roll_back(failed_by_field);
+  if (result == PassdbResult::disabled || result == PassdbResult::expired) {
+    passdb_ = nullptr;
+    return end_walk(result);
+  }
+
+  PassdbRule rule = db.rules.failure;
+  if (result == PassdbResult::ok) rule = db.rules.success;
+  if (result == PassdbResult::internal) rule = db.rules.internalfail;
+  if (result == PassdbResult::next) rule = PassdbRule::continue_;
+  bool stop = false;
+  switch (rule) {
+    case PassdbRule::return_:
+      stop = true;
+      break;
+    case PassdbRule::return_ok:
+      stop = success_ = true;
+      break;
+    case PassdbRule::return_fail:
+      stop = true, success_ = false;
+      break;
+    case PassdbRule::continue_:
+      authenticated_ |= result == PassdbResult::ok;
+      break;
+    case PassdbRule::continue_ok:
+      authenticated_ = success_ = true;
+      break;
+    case PassdbRule::continue_fail:
+      success_ = false;
+      break;
+  }
+  if (result == PassdbResult::ok && !login_user_.empty()) become_login_user();
+  passdb_ = nullptr;
+  if (!stop) return next_passdb();
+  if (success_) return end_walk(PassdbResult::ok);
+  if (internal_seen_) return end_walk(PassdbResult::internal);
+  end_walk(result == PassdbResult::ok ? PassdbResult::mismatch : result);
+}
+
+/// Everything a failing database set is forgotten, but for what it says about the failure itself.
+void Request::roll_back(bool failed_by_field) {
+  const bool no_delay = state_.fields.has("nodelay");
+  std::optional<Field> reason;
+  if (failed_by_field && state_.fields.has("reason")) reason = state_.fields.find("reason")->copy();
+  state_ = std::move(before_);
+  if (no_delay) state_.fields.set(Field("nodelay"));
+  if (reason) state_.fields.set(std::move(*reason));
+}
+
+void Request::become_login_user() {
+  log_info(passdb_->name, "Master user logging in as " + log_safe(login_user_));
+  master_user_ = std::move(user_);
+  user_ = std::move(login_user_);
+  login_user_.clear();
+  in_masters_ = false;
+  index_ = 0;
+}
+
+void Request::end_walk(PassdbResult result) {
+  if (result == PassdbResult::ok) return after_walk();
+  remove_proxy_fields();
+  done(result);
+}
+
+}  // namespace postern::auth

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/secret.h"
+
+/// SASL mechanisms, the server's side, without I/O: bytes of the client in (after base64), bytes
+/// for it out. A mechanism knows nothing of users; whoever drives it checks what it extracts.
+namespace postern::sasl {
+
+/// What a mechanism has learnt from the client.
+struct Credentials {
+  std::string authcid;  // whose password it is
+  std::string authzid;  // as whom to log in; empty: the same
+  Secret password;
+};
+
+/// What to do after a step.
+enum class ServerStep : std::uint8_t {
+  challenge,  // send the challenge, which may be empty, and wait
+  name,       // authcid is known: check it, then send the challenge
+  verify,     // the credentials are complete
+  invalid,    // the client broke the exchange
+};
+
+/// One exchange. Source: RFC 4616 (PLAIN), draft-murchison-sasl-login-00 (LOGIN).
+class ServerMech {
+ public:
+  virtual ~ServerMech() = default;
+  /// @param response   what the client sent; nothing when it sent no initial response
+  /// @param out        filled as far as known
+  /// @param challenge  appended to
+  virtual ServerStep step(std::optional<std::string_view> response, Credentials& out,
+                          WipingBuffer& challenge) = 0;
+};
+
+/// A row of the table of mechanisms.
+struct ServerMechRow {
+  std::string_view name;   // upper case
+  std::string_view flags;  // of the MECH line, TAB-separated
+  bool nul_allowed;        // a NUL byte in what the client sends is part of the mechanism
+  std::unique_ptr<ServerMech> (*make)();
+};
+
+/// The row of a mechanism, by its name in any case; nullptr if there is none.
+const ServerMechRow* find_server_mech(std::string_view name) noexcept;
+
+std::unique_ptr<ServerMech> make_plain_server();  // mech-plain.cc
+std::unique_ptr<ServerMech> make_login_server();  // mech-login.cc
+
+}  // namespace postern::sasl

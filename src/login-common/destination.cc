@@ -15,6 +15,7 @@
 #include "config/value.h"
 #include "lib/handle.h"
 #include "lib/text.h"
+#include "sasl/client.h"
 
 namespace postern::login {
 namespace {
@@ -24,10 +25,6 @@ using std::chrono::milliseconds;
 constexpr std::size_t kMaxHost = 255;  // bytes of a DNS name
 constexpr milliseconds kDefaultDownAfter{30'000};
 constexpr milliseconds kLongest{24 * 3600 * 1000};
-
-/// The client side of SASL knows these (spec: "Client-side mechanisms").
-constexpr std::array<std::string_view, 5> kMechanisms{"PLAIN", "LOGIN", "EXTERNAL", "XOAUTH2",
-                                                      "OAUTHBEARER"};
 
 /// Fields of an auth reply that are somebody else's: auth's own, the client's life's, other
 /// services', later versions'.
@@ -262,12 +259,9 @@ Status check_names(const Reader& fields, const ProxyFields& reply) {
   if (has_nul(reply.pass->reveal())) {
     return failure(FailureType::internal, "password contains a NUL");
   }
-  if (!fields.mech.empty()) {
-    const std::string mech = to_upper(fields.mech);
-    if (std::find(kMechanisms.begin(), kMechanisms.end(), mech) == kMechanisms.end()) {
-      return failure(FailureType::internal,
-                     fmt::format("Unsupported SASL mechanism {}", log_safe(fields.mech)));
-    }
+  if (!fields.mech.empty() && !sasl::is_client_mechanism(fields.mech)) {
+    return failure(FailureType::internal,
+                   fmt::format("Unsupported SASL mechanism {}", log_safe(fields.mech)));
   }
   return Done{};
 }

@@ -28,7 +28,7 @@ class Attempt final : public ProxyAttempt {
   /// Bounds of what a backend may say before the login is done.
   static constexpr std::size_t kMaxLine = 4096;  // bytes, without the line end
   static constexpr unsigned kMaxLines = 100;
-  static constexpr std::size_t kMaxBytes = 64 * 1024;
+  static constexpr std::size_t kMaxBytes = 64UL * 1024;
   /// Between a failed connection and the next.
   static constexpr io::Milliseconds kPause{1000};
   /// No further connection with less time left than this.

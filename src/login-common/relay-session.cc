@@ -17,14 +17,15 @@
 namespace postern::login {
 namespace {
 
-constexpr std::size_t kCoolRead = 16 * 1024;    // bytes read at once while little moves
-constexpr std::size_t kTlsRecord = 16 * 1024;   // the largest, RFC 8446 section 5.1
-constexpr std::size_t kTurnBytes = 512 * 1024;  // moved before others get their turn
-constexpr std::uint8_t kHot = 3;                // full reads in a row that make splice worth it
-constexpr std::size_t kColdSplice = 8 * 1024;   // a smaller one ends it
+constexpr std::size_t kCoolRead = 16UL * 1024;     // bytes read at once while little moves
+constexpr std::size_t kTlsRecord = 16UL * 1024;    // the largest, RFC 8446 section 5.1
+constexpr std::size_t kTurnBytes = 512UL * 1024;   // moved before others get their turn
+constexpr std::uint64_t kLimitFrom = 64UL * 1024;  // bytes after which kUnsentBytes is worth a call
+constexpr std::uint8_t kHot = 3;                   // full reads in a row that make splice worth it
+constexpr std::size_t kColdSplice = 8UL * 1024;    // a smaller one ends it
 
 // The fields of texts_.
-enum Text : unsigned { kUser, kRip, kLip, kSession, kSecured, kDestUser, kElements, kTexts };
+enum Text : unsigned { user, rip, lip, session, secured, dest_user, elements, texts_count };
 
 }  // namespace
 
@@ -39,7 +40,7 @@ RelaySession::RelaySession(Relay& relay, RelayStart&& start, std::uint64_t id, s
       id_(id),
       index_(static_cast<std::uint32_t>(index)) {
   const SessionIdentity& who = start.identity;
-  const std::array<std::string_view, kTexts> fields{
+  const std::array<std::string_view, Text::texts_count> fields{
       who.user, who.rip, who.lip, who.session, who.secured, who.dest_user, who.elements};
   std::size_t size = 0;
   for (const std::string_view field : fields) size += field.size() + 1;
@@ -70,14 +71,14 @@ std::string_view RelaySession::text(unsigned field) const noexcept {
 SessionRow RelaySession::row() const {
   SessionRow row;
   row.id = id_;
-  row.user = text(kUser);
+  row.user = text(Text::user);
   row.service = relay_.service_;
-  row.rip = text(kRip);
-  row.lip = text(kLip);
-  row.session = text(kSession);
-  row.secured = text(kSecured);
+  row.rip = text(Text::rip);
+  row.lip = text(Text::lip);
+  row.session = text(Text::session);
+  row.secured = text(Text::secured);
   row.state = closing() ? "closing" : "relaying";
-  row.dest_user = text(kDestUser);
+  row.dest_user = text(Text::dest_user);
   row.dest_ip = dest_.ip.text();
   row.dest_port = std::to_string(dest_.port);
   return row;
@@ -116,7 +117,7 @@ bool RelaySession::pump(Side from) {
   Go go = Go::more;
   while (go == Go::more && flow.written - before < kTurnBytes) {
     const bool bare = client_->plain() && backend_->plain() && relay_.splice_works_;
-    if (flow.heat >= kHot) limit_unsent(flow, other(from));
+    if (flow.written >= kLimitFrom) limit_unsent(flow, other(from));
     go = bare && flow.heat >= kHot ? splice_once(from) : copy_once(from);
   }
   if (go == Go::ended) return false;
@@ -354,8 +355,8 @@ void RelaySession::finish(std::string_view who, std::string_view error, bool wit
     facts.server_blocked = !up_.clear();
     message += " (" + transfer_text(facts) + ")";
   }
-  log::info("{}{}", proxy_prefix(text(kUser), dest_),
-            session_line(*settings_, message, text(kElements)));
+  log::info("{}{}", proxy_prefix(text(Text::user), dest_),
+            session_line(*settings_, message, text(Text::elements)));
   if (closing()) --relay_.closing_;
   if (up_.pipe) give_back_pipe(up_);
   if (down_.pipe) give_back_pipe(down_);

@@ -47,7 +47,7 @@ class RelaySession;
 class Relay {
  public:
   /// Of the buffer every session reads into. Its half is the most that waits for a slow side.
-  static constexpr std::size_t kBufferBytes = 64 * 1024;
+  static constexpr std::size_t kBufferBytes = 64UL * 1024;
   /// What the kernel may hold unsent for a side that gets many bytes.
   static constexpr unsigned kUnsentBytes = 256 * 1024;
   /// The other direction may go on this long without a byte once one side has stopped sending …

@@ -211,7 +211,9 @@ ImapClientDialogue::Said ImapClientDialogue::on_mechanism(std::string_view& rest
   while (!rest.empty()) {
     const char c = rest.front();
     if (c == ' ' || c == '\r' || c == '\n') {
-      if (mechanism_.empty()) return skip_line(true);
+      // A NUL is refused in every command line.
+      const bool word = !mechanism_.empty() && mechanism_.find('\0') == std::string::npos;
+      if (!word) return skip_line(true);
       has_initial_ = c == ' ';
       if (has_initial_) rest.remove_prefix(1);
       line_.clear();

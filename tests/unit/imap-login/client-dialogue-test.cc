@@ -147,6 +147,17 @@ TEST_F(ImapClient, LoginTakesTwoStringsAndNothingElse) {
             "a BAD Error in IMAP command received by server.\r\n");
 }
 
+TEST_F(ImapClient, TakesNoNulInACommand) {
+  const std::string bad = "BAD Error in IMAP command received by server.\r\n";
+  EXPECT_EQ(say(std::string("a NO\0OP\r\n", 9)), "a " + bad);
+  EXPECT_EQ(say(std::string("a\0b NOOP\r\n", 10)), "* " + bad);
+  SetUp();
+  EXPECT_EQ(say(std::string("a AUTHENTICATE PL\0AIN\r\n", 23)), "a " + bad);
+  EXPECT_EQ(say(std::string("a NOOP \0\r\n", 10)), "a BAD Invalid characters in atom\r\n");
+  EXPECT_EQ(feed(std::string("a AUTHENTICATE PLAIN AGEA\0Yg==\r\n", 33)), Wish::authenticate);
+  EXPECT_TRUE(dialogue_->take_request().invalid_initial);
+}
+
 TEST_F(ImapClient, CountsThreeBadCommandsInAll) {
   EXPECT_EQ(say("a FOO\r\n"), "a BAD Error in IMAP command received by server.\r\n");
   EXPECT_EQ(say("a NOOP\r\n"), "a OK NOOP completed.\r\n");

@@ -99,7 +99,10 @@ void ClientSession::on_handshake(std::string_view line) {
   if (state_ == State::handshake_version) {
     const auto version =
         line.starts_with("VERSION\t") ? wire::parse_auth_version(line.substr(8)) : std::nullopt;
-    if (!version || version->major != 1) {
+    if (!version) {
+      return protocol_error("Authentication client sent invalid VERSION line: " + log_safe(line));
+    }
+    if (version->major != 1) {
       return protocol_error(
           "Authentication client not compatible with this server (mixed old and new binaries?)");
     }

@@ -286,7 +286,7 @@ void Request::roll_back(bool failed_by_field) {
   std::optional<Field> reason;
   if (failed_by_field && state_.fields.has("reason")) reason = state_.fields.find("reason")->copy();
   state_ = std::move(before_);
-  if (no_delay) state_.fields.set(Field("nodelay"));
+  if (no_delay && !state_.fields.has("nodelay")) state_.fields.set(Field("nodelay"));
   if (reason) state_.fields.set(std::move(*reason));
 }
 

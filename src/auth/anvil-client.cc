@@ -1,0 +1,115 @@
+#include "auth/anvil-client.h"
+
+#include "lib/text.h"
+#include "wire/tab-line.h"
+
+namespace postern::auth {
+namespace {
+
+constexpr std::int64_t kDecay = 15;  // seconds after which a penalty counts no more
+constexpr std::chrono::seconds kAnswerLimit{2};
+constexpr io::Milliseconds kReconnect{10'000};
+constexpr std::size_t kMaxAnvilLine = 1024;
+
+/// IPv6 addresses count by their /48.
+std::string penalty_key(const IpAddress& ip) {
+  if (!ip.is_v6()) return ip.text();
+  std::string bytes(ip.bytes());
+  for (std::size_t i = 6; i < bytes.size(); i++) bytes[i] = '\0';
+  return IpAddress::from_bytes(IpAddress::Family::v6, bytes.data()).text();
+}
+
+}  // namespace
+
+AnvilClient::~AnvilClient() {
+  if (stream_) stream_->close();
+}
+
+void AnvilClient::arm(io::Milliseconds wait) {
+  if (!timer_started_)
+    timer_.start(service_.loop(), io::Callback<>::to<&AnvilClient::on_tick>(*this));
+  timer_started_ = true;
+  timer_.set(wait);
+}
+
+void AnvilClient::start() {
+  service_.connect("anvil", [this](Result<UniqueFd> answer) {
+    if (!answer.ok()) {
+      if (!warned_)
+        log::warning("anvil cannot be reached ({}); there are no penalties for failed logins",
+                     answer.error().text);
+      warned_ = true;
+      return arm(kReconnect);
+    }
+    warned_ = false;
+    LineStream::Owner& owner = *this;
+    stream_ = std::make_unique<LineStream>(service_.loop(), std::move(answer.value()),
+                                           kMaxAnvilLine, owner);
+    stream_->send("VERSION\tanvil\t1\t0\n");
+  });
+}
+
+void AnvilClient::on_tick() noexcept {
+  if (!stream_) return start();
+  if (questions_.empty()) return;
+  if (service_.loop().now() - questions_.front().asked >= kAnswerLimit) return lost();
+  arm(kAnswerLimit);
+}
+
+std::uint64_t AnvilClient::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
+  const std::uint64_t id = ++next_;
+  questions_.push_back({id, std::move(call), service_.loop().now()});
+  WipingBuffer line;
+  wire::TabLine(line, "PENALTY-GET").add(penalty_key(ip)).end();
+  stream_->send(line.view());
+  if (!timer_.armed()) arm(kAnswerLimit);
+  return id;
+}
+
+void AnvilClient::raise(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
+  if (!stream_) return;
+  WipingBuffer line;
+  wire::TabLine(line, "PENALTY-INC").add(penalty_key(ip)).add(checksum).add(value).end();
+  stream_->send(line.view());
+}
+
+void AnvilClient::cancel(std::uint64_t id) noexcept {
+  for (Question& question : questions_) {
+    if (question.id == id) question.call = nullptr;
+  }
+}
+
+void AnvilClient::on_line(LineStream& /*stream*/, std::string_view line) {
+  if (line.starts_with("VERSION\t")) return;
+  if (questions_.empty()) return lost();
+  const Question question = std::move(questions_.front());
+  questions_.pop_front();
+  const std::vector<std::string_view> parts = words(line);
+  const auto value = decimal(parts.empty() ? "" : parts[0], 0, 1000);
+  const auto when = decimal(parts.size() < 2 ? "" : parts[1], 0, INT64_MAX);
+  if (!question.call) return;
+  const bool counts =
+      value && when && environment_.unix_time() - static_cast<std::int64_t>(*when) < kDecay;
+  question.call(counts ? static_cast<unsigned>(*value) : 0);
+}
+
+void AnvilClient::on_closed(LineStream& /*stream*/) {
+  lost();
+}
+
+void AnvilClient::lost() {
+  if (!stream_) return;
+  if (!warned_)
+    log::warning("The connection to anvil was lost; there are no penalties for failed logins");
+  warned_ = true;
+  stream_->close();
+  service_.loop().retire(std::move(stream_));
+  std::deque<Question> unanswered;
+  unanswered.swap(questions_);
+  arm(kReconnect);
+  for (const Question& question : unanswered) {
+    if (question.call) question.call(0);
+  }
+}
+
+}  // namespace postern::auth

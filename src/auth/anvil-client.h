@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include "auth/environment.h"
+#include "auth/line-stream.h"
+#include "io/loop.h"
+#include "lib/ip.h"
+#include "service/service.h"
+
+namespace postern::auth {
+
+/// Penalties of addresses, kept by anvil: PENALTY-GET and PENALTY-INC. Without anvil there are
+/// none; a connection that is lost is tried again every ten seconds, and logins go on meanwhile.
+class AnvilClient final : private LineStream::Owner {
+ public:
+  AnvilClient(service::Service& service, Environment& environment)
+      : service_(service), environment_(environment) {}
+  ~AnvilClient();
+  AnvilClient(const AnvilClient&) = delete;
+  AnvilClient& operator=(const AnvilClient&) = delete;
+
+  void start();
+  bool connected() const noexcept { return stream_ != nullptr; }
+  /// The penalty of an address (IPv6: of its /48) after decay; 0 when anvil does not say so soon.
+  std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call);
+  void raise(const IpAddress& ip, std::uint32_t checksum, unsigned value);
+  void cancel(std::uint64_t id) noexcept;
+
+ private:
+  struct Question {
+    std::uint64_t id = 0;
+    std::function<void(unsigned)> call;  // empty: cancelled
+    TimePoint asked;
+  };
+  void on_line(LineStream& stream, std::string_view line) override;
+  void on_closed(LineStream& stream) override;
+  void lost();
+  void on_tick() noexcept;
+  void arm(io::Milliseconds wait);
+
+  service::Service& service_;
+  Environment& environment_;
+  std::unique_ptr<LineStream> stream_;
+  std::deque<Question> questions_;
+  std::uint64_t next_ = 0;
+  io::Timer timer_;
+  bool timer_started_ = false;
+  bool warned_ = false;
+};
+
+}  // namespace postern::auth

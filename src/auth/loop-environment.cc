@@ -1,0 +1,100 @@
+#include "auth/loop-environment.h"
+
+#include <stdlib.h>
+
+#include <ctime>
+
+namespace postern::auth {
+
+LoopEnvironment::LoopEnvironment(service::Service& service, unsigned max_workers)
+    : loop_(service.loop()),
+      resolver_(loop_),
+      links_(service),
+      pool_(*this, links_, max_workers),
+      anvil_(service, *this) {
+  links_.set_pool(pool_);
+}
+
+LoopEnvironment::~LoopEnvironment() = default;
+
+TimePoint LoopEnvironment::now() const noexcept {
+  return loop_.now();
+}
+std::int64_t LoopEnvironment::unix_time() const noexcept {
+  return std::time(nullptr);
+}
+std::uint32_t LoopEnvironment::random(std::uint32_t below) noexcept {
+  return ::arc4random_uniform(below);
+}
+
+std::uint64_t LoopEnvironment::after(Milliseconds wait, std::function<void()> call) {
+  auto entry = std::make_unique<Timeout>();
+  entry->owner = this;
+  entry->id = (++next_timer_ << kKindBits) | kTimer;
+  entry->call = std::move(call);
+  entry->timer.start(loop_, io::Callback<>::to<&Timeout::on_time>(*entry));
+  entry->timer.set(wait);
+  const std::uint64_t id = entry->id;
+  timeouts_.emplace(id, std::move(entry));
+  return id;
+}
+
+void LoopEnvironment::on_timeout(std::uint64_t id) noexcept {
+  const auto it = timeouts_.find(id);
+  if (it == timeouts_.end()) return;
+  std::unique_ptr<Timeout> entry = std::move(it->second);
+  timeouts_.erase(it);
+  const std::function<void()> call = std::move(entry->call);
+  loop_.retire(std::move(entry));
+  call();
+}
+
+std::uint64_t LoopEnvironment::verify(HashJob job, std::function<void(VerifyResult)> call) {
+  return (pool_.verify(std::move(job), std::move(call)) << kKindBits) | kHash;
+}
+
+std::uint64_t LoopEnvironment::resolve(const std::string& name, Milliseconds timeout,
+                                       std::function<void(Result<std::vector<IpAddress>>)> call) {
+  return (resolver_.resolve(name, timeout, std::move(call)) << kKindBits) | kResolve;
+}
+
+bool LoopEnvironment::counts_penalties() const noexcept {
+  return anvil_.connected();
+}
+
+std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
+  return (anvil_.penalty(ip, std::move(call)) << kKindBits) | kPenalty;
+}
+
+void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
+  anvil_.raise(ip, checksum, value);
+}
+
+void LoopEnvironment::cancel(std::uint64_t id) noexcept {
+  switch (static_cast<Kind>(id & ((1U << kKindBits) - 1))) {
+    case kTimer: {
+      const auto it = timeouts_.find(id);
+      if (it == timeouts_.end()) return;
+      it->second->timer.cancel();
+      loop_.retire(std::move(it->second));
+      timeouts_.erase(it);
+      return;
+    }
+    case kHash:
+      return pool_.cancel(id >> kKindBits);
+    case kResolve:
+      return resolver_.cancel(id >> kKindBits);
+    case kPenalty:
+      return anvil_.cancel(id >> kKindBits);
+  }
+}
+
+void LoopEnvironment::log(log::Level level, std::string_view text) {
+  log::write(level, text);
+}
+
+void LoopEnvironment::retire(std::unique_ptr<Retirable> object) {
+  loop_.retire(std::move(object));
+}
+
+}  // namespace postern::auth

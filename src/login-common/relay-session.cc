@@ -88,7 +88,7 @@ void RelaySession::begin() {
   client_->rebind(io::Callback<unsigned>::to<&RelaySession::on_client>(*this));
   backend_->rebind(io::Callback<unsigned>::to<&RelaySession::on_backend>(*this));
   client_->want_hang_up(false);
-  io::set_nodelay(client_->fd());
+  // TCP_NODELAY is on: the client's socket has it from its listener, the backend's from connecting.
   if (!drain(Side::client) || !drain(Side::backend)) return;
   settle();
 }

@@ -1,0 +1,456 @@
+// The auth-client and auth-master sessions where the recordings do not reach.
+#include <algorithm>
+
+#include "fixture.h"
+#include "lib/text.h"
+
+namespace postern::auth {
+namespace {
+
+using std::chrono::seconds;
+
+std::string plain(const std::string& user, const std::string& password,
+                  const std::string& authzid = {}) {
+  return base64_encode(authzid + std::string(1, '\0') + user + std::string(1, '\0') + password);
+}
+
+class AuthServer : public ::testing::Test {
+ protected:
+  void start(const std::string& users, Keys settings = {}, std::vector<Keys> more = {}) {
+    TestConfig config;
+    config.settings = {{"auth_verbose", "yes"}, {"auth_mechanisms", "plain login"}};
+    for (auto& s : settings) config.settings.push_back(s);
+    config.passdbs = {
+        {{"driver", "passwd-file"}, {"passwd_file_path", dir_.write("users", users)}}};
+    for (Keys& keys : more) config.passdbs.push_back(keys);
+    config.userdbs = {{{"driver", "static"}, {"args", "uid=500 gid=500 home=/home/%u"}}};
+    start(config);
+  }
+  void start(const TestConfig& config) {
+    master_.reset();
+    client_.reset();
+    server_ = std::make_unique<Server>(config);
+    client_ = server_->client(true);
+    client_->feed("VERSION\t1\t2\nCPID\t77\n");
+    cookie_ = client_->cookie();
+    take_lines(*client_);
+  }
+  void auth(unsigned id, const std::string& user, const std::string& password,
+            const std::string& more = {}) {
+    client_->feed("AUTH\t" + std::to_string(id) + "\tPLAIN\tservice=imap\trip=192.0.2.9" + more +
+                  "\tresp=" + plain(user, password) + "\n");
+    server_->env.run();
+  }
+  std::vector<std::string> replies() {
+    server_->env.run();
+    return take_lines(*client_);
+  }
+  void open_master(MasterPeer peer) {
+    master_ = std::make_unique<MasterSession>(*server_->context, std::move(peer));
+    master_->feed("VERSION\t1\t1\n");
+    EXPECT_EQ(take_lines(*master_), (std::vector<std::string>{"VERSION\t1\t1", "SPID\t4711"}));
+  }
+  std::vector<std::string> ask(const std::string& line) {
+    master_->feed(line + "\n");
+    server_->env.run();
+    return take_lines(*master_);
+  }
+  bool logged(std::string_view text) const {
+    return std::ranges::any_of(server_->env.lines, [&](const std::string& l) {
+      return l.find(text) != std::string::npos;
+    });
+  }
+  using Lines = std::vector<std::string>;
+
+  ScratchDir dir_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<ClientSession> client_;
+  std::unique_ptr<MasterSession> master_;
+  std::string cookie_;
+};
+
+TEST_F(AuthServer, ASlowHashDelaysNobodyElse) {
+  start(
+      "slow:{SHA512-CRYPT}$6$abc$IdWKNKTJEb8LxY7CGg8YBXlvtfZzFw7Mp/"
+      "r6niK9YB2mdvgY..TKjv1T..8RadRt2qvUHYRLr/TsVArtr91iR1\n"
+      "quick:{PLAIN}secret\n");
+  server_->env.hold_hashes = true;
+  auth(1, "slow", "secret");
+  auth(2, "quick", "secret");
+  EXPECT_EQ(replies(), (Lines{"OK\t2\tuser=quick"}));
+  ASSERT_EQ(server_->env.jobs.size(), 1U);
+  EXPECT_EQ(server_->env.jobs[0].client, "192.0.2.9");
+  server_->env.hold_hashes = false;
+  auth(3, "slow", "secret");
+  EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=slow"}));
+}
+
+TEST_F(AuthServer, AnUnknownUserTakesAsLongAsAKnownOne) {
+  start(
+      "slow:{SHA512-CRYPT}$6$abc$IdWKNKTJEb8LxY7CGg8YBXlvtfZzFw7Mp/"
+      "r6niK9YB2mdvgY..TKjv1T..8RadRt2qvUHYRLr/TsVArtr91iR1\n");
+  auth(1, "slow", "wrong");
+  auth(2, "nobody", "wrong");
+  EXPECT_EQ(server_->env.jobs.size(), 2U);
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow", "FAIL\t2\tuser=nobody"}));
+}
+
+TEST_F(AuthServer, AFailedWorkerIsNeverAWrongPassword) {
+  start(
+      "slow:{SHA512-CRYPT}$6$abc$IdWKNKTJEb8LxY7CGg8YBXlvtfZzFw7Mp/"
+      "r6niK9YB2mdvgY..TKjv1T..8RadRt2qvUHYRLr/TsVArtr91iR1\n");
+  server_->env.fail_hashes = true;
+  auth(1, "slow", "secret");
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow\tcode=temp_fail"}));
+}
+
+TEST_F(AuthServer, FailuresWaitAndSuccessesDoNot) {
+  start("a:{PLAIN}x\n");
+  auth(1, "a", "wrong");
+  EXPECT_TRUE(replies().empty());
+  auth(2, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t2\tuser=a"}));
+  server_->env.advance(Milliseconds(1600));
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(Milliseconds(800));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=a"}));
+}
+
+TEST_F(AuthServer, ACancelledRequestIsNeverAnsweredAndItsNumberIsFree) {
+  start("a:{PLAIN}x\n");
+  auth(1, "a", "wrong");
+  client_->feed("CANCEL\t1\n");
+  auth(1, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a"}));
+  server_->env.advance(seconds(10));
+  EXPECT_TRUE(replies().empty());
+}
+
+TEST_F(AuthServer, OneContinuationTooManyFailsThatRequestOnly) {
+  start("a:{PLAIN}x\n");
+  server_->env.hold_hashes = true;
+  start(
+      "slow:{ARGON2ID}$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/"
+      "uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n");
+  server_->env.hold_hashes = true;
+  auth(1, "slow", "password");
+  client_->feed("CONT\t1\teA==\n");
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\treason=Unexpected continuation"}));
+  EXPECT_FALSE(client_->closing());
+}
+
+TEST_F(AuthServer, RequestsEndAfter150Seconds) {
+  start("alice:{PLAIN}secret\n");
+  client_->feed("AUTH\t1\tPLAIN\tservice=imap\trip=203.0.113.5\n");
+  client_->feed("AUTH\t2\tPLAIN\tservice=imap\trip=203.0.113.5\tresp=" + plain("alice", "secret") +
+                "\n");
+  client_->feed("AUTH\t3\tLOGIN\tservice=imap\trip=203.0.113.5\n");
+  EXPECT_EQ(replies(), (Lines{"CONT\t1\t", "OK\t2\tuser=alice", "CONT\t3\tVXNlcm5hbWU6"}));
+  server_->env.advance(seconds(60));
+  client_->feed("CONT\t3\tYWxpY2U=\n");
+  EXPECT_EQ(replies(), (Lines{"CONT\t3\tUGFzc3dvcmQ6"}));
+  server_->env.advance(seconds(96));
+  EXPECT_TRUE(
+      logged("Info: plain(?,203.0.113.5): Request timed out waiting for client to continue "
+             "authentication (150 secs)"));
+  EXPECT_TRUE(
+      logged("Error: plain(alice,203.0.113.5): Request 77.2 timed out after 150 secs, state=3"));
+  client_->feed("CONT\t1\t" + plain("alice", "secret") + "\n");
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\treason=Authentication request timed out"}));
+  client_->feed("CONT\t3\tc2VjcmV0\n");
+  EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=alice"}));
+}
+
+TEST_F(AuthServer, AClientThatDoesNotReadIsNotRead) {
+  start("a:{PLAIN}x\n");
+  std::string many;
+  for (unsigned i = 1; i <= 5000; i++) many += "CONT\t" + std::to_string(i) + "\teA==\n";
+  client_->feed(many);
+  EXPECT_FALSE(client_->wants_input());
+  EXPECT_LT(client_->output().size(), LineSession::kOutputHigh + 200);
+  unsigned answers = 0;
+  while (!client_->output().empty()) {
+    const std::size_t chunk = std::min<std::size_t>(client_->output().size(), 1000);
+    const std::string_view some = client_->output().view().substr(0, chunk);
+    answers += static_cast<unsigned>(std::ranges::count(some, '\n'));
+    client_->output().consume(chunk);
+    client_->on_written();
+  }
+  EXPECT_EQ(answers, 5000U);
+  EXPECT_TRUE(client_->wants_input());
+}
+
+TEST_F(AuthServer, TooManyRequestsAtATimeFailTemporarily) {
+  start("a:{PLAIN}x\n");
+  for (unsigned i = 1; i <= ClientSession::kMaxInFlight + 1; i++) {
+    client_->feed("AUTH\t" + std::to_string(i) + "\tPLAIN\tservice=imap\n");
+  }
+  const Lines lines = replies();
+  EXPECT_EQ(lines.back(), "FAIL\t1001\tcode=temp_fail");
+}
+
+TEST_F(AuthServer, ALineOver16KiBCloses) {
+  start("a:{PLAIN}x\n");
+  client_->feed("AUTH\t1\tPLAIN\tservice=imap\tresp=" + std::string(16400, 'A'));
+  EXPECT_TRUE(client_->closing());
+  EXPECT_TRUE(logged("BUG: Auth client 77 sent us more than 16384 bytes"));
+}
+
+TEST_F(AuthServer, TwoLoginClientsCannotShareAPid) {
+  start("a:{PLAIN}x\n");
+  auto second = server_->client(true);
+  second->feed("VERSION\t1\t2\nCPID\t77\n");
+  EXPECT_TRUE(second->closing());
+  client_.reset();
+  auto third = server_->client(true);
+  third->feed("VERSION\t1\t2\nCPID\t77\n");
+  EXPECT_FALSE(third->closing());
+}
+
+TEST_F(AuthServer, BackendPasswordsAreNotForEveryService) {
+  start("a:{PLAIN}x::::::proxy=y host=192.0.2.10 pass=backendpw\n");
+  auto other = server_->client(false);
+  other->feed("VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tservice=smtp\tresp=" + plain("a", "x") +
+              "\n");
+  EXPECT_EQ(take_lines(*other).back(), "OK\t1\tuser=a\tproxy\thost=192.0.2.10");
+  auth(1, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a\tproxy\thost=192.0.2.10\tpass=backendpw"}));
+}
+
+TEST_F(AuthServer, BadProxyFieldsAreTheOperatorsFaultNotTheUsers) {
+  start(
+      "port:{PLAIN}x::::::proxy=y host=192.0.2.10 port=70000\n"
+      "host:{PLAIN}x::::::proxy=y host=evil/../host\n"
+      "source:{PLAIN}x::::::proxy=y host=192.0.2.10 source_ip=zzz\n"
+      "time:{PLAIN}x::::::proxy=y host=192.0.2.10 proxy_timeout=99999999\n",
+      {{"auth_internal_failure_delay", "0"}});
+  unsigned id = 0;
+  for (const char* user : {"port", "host", "source", "time"}) {
+    auth(++id, user, "x");
+    const Lines lines = replies();
+    ASSERT_EQ(lines.size(), 1U) << user;
+    EXPECT_NE(lines[0].find("code=temp_fail"), std::string::npos) << lines[0];
+  }
+  EXPECT_TRUE(logged("Invalid port in passdb: 70000"));
+}
+
+TEST_F(AuthServer, DelayUntilHoldsASuccess) {
+  start("x:{PLAIN}y\n");
+  const std::int64_t now = server_->env.wall;
+  start("d2:{PLAIN}y::::::delay_until=" + std::to_string(now + 3) + "\n" +
+            "past:{PLAIN}y::::::delay_until=" + std::to_string(now - 5) + "\n" +
+            "far:{PLAIN}y::::::delay_until=" + std::to_string(now + 400) + "\n" +
+            "bad:{PLAIN}y::::::delay_until=tomorrow\n" +
+            "badr:{PLAIN}y::::::delay_until=" + std::to_string(now) + "+x\n",
+        {{"auth_failure_delay", "0"}});
+  auth(1, "d2", "y");
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(seconds(4));
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=d2"}));
+  auth(2, "past", "y");
+  EXPECT_EQ(replies(), (Lines{"OK\t2\tuser=past"}));
+  for (const char* user : {"far", "bad", "badr"}) {
+    auth(3, user, "y");
+    EXPECT_EQ(replies(), (Lines{std::string("FAIL\t3\tuser=") + user}));
+  }
+  EXPECT_TRUE(logged("is too much in the future, failing"));
+  EXPECT_TRUE(logged("Invalid delay_until timestamp 'tomorrow'"));
+  EXPECT_TRUE(logged("Invalid delay_until randomness number 'x'"));
+}
+
+TEST_F(AuthServer, TheFirstDatabaseDownIsTemporaryUnlessTheNextSaysYes) {
+  TestConfig config;
+  config.settings = {{"auth_verbose", "yes"}, {"auth_internal_failure_delay", "0"}};
+  config.passdbs = {{{"driver", "sql"},
+                     {"sql_driver", "sqlite"},
+                     {"connect", "/nonexistent/db"},
+                     {"password_query", "SELECT 1"}},
+                    {{"driver", "passwd-file"},
+                     {"passwd_file_path", dir_.write("users", "alice:{PLAIN}secret\n")}}};
+  start(config);
+  auth(1, "alice", "secret");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=alice"}));
+  auth(2, "alice", "bad");
+  EXPECT_EQ(replies(), (Lines{"FAIL\t2\tuser=alice\tcode=temp_fail"}));
+  auth(3, "nosuch", "bad");
+  EXPECT_EQ(replies(), (Lines{"FAIL\t3\tuser=nosuch\tcode=temp_fail"}));
+}
+
+TEST_F(AuthServer, NoForwardedFieldNamesAFieldOfAuth) {
+  start("alice:{PLAIN}secret\n", {{"auth_failure_delay", "0"}});
+  auth(1, "alice", "wrong",
+       "\tforward_fields=nopassword\001tproxy=y\001tuserdb_uid=0\001t=x\001ta b=c");
+  EXPECT_EQ(
+      replies(),
+      (Lines{"FAIL\t1\tuser=alice\tforward_nopassword\tforward_proxy=y\tforward_userdb_uid=0"}));
+}
+
+TEST_F(AuthServer, NoPasswordReachesTheLog) {
+  start("alice:{PLAIN}secret-of-alice::::::proxy=y host=192.0.2.10 pass=backend-secret\n",
+        {{"auth_debug", "yes"}, {"auth_verbose_passwords", "sha1"}});
+  auth(1, "alice", "wrong-guess");
+  auth(2, "alice", "secret-of-alice");
+  client_->feed("AUTH\t3\tLOGIN\tservice=imap\tresp=" + base64_encode("alice") + "\nCONT\t3\t" +
+                base64_encode("third-guess") + "\n");
+  server_->env.advance(seconds(5));
+  for (const std::string& line : server_->env.lines) {
+    for (const std::string& secret :
+         {std::string("secret-of-alice"), std::string("wrong-guess"), std::string("backend-secret"),
+          std::string("third-guess"), base64_encode("third-guess"), plain("alice", "wrong-guess"),
+          cookie_}) {
+      EXPECT_EQ(line.find(secret), std::string::npos) << line;
+    }
+  }
+  EXPECT_TRUE(
+      logged("Debug: client in: AUTH\t1\tPLAIN\tservice=imap\trip=192.0.2.9\tresp=<hidden>"));
+  EXPECT_TRUE(logged("pass=<hidden>"));
+}
+
+TEST_F(AuthServer, PenaltiesDelayAndAreRaisedByFailures) {
+  start("a:{PLAIN}x\n");
+  server_->env.penalties = true;
+  server_->env.penalty_value = 1;
+  auth(1, "a", "x");
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(seconds(4));
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a"}));
+  EXPECT_EQ(server_->env.raised, (std::vector<unsigned>{0}));
+  auth(2, "a", "wrong");
+  server_->env.advance(seconds(7));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t2\tuser=a"}));
+  EXPECT_EQ(server_->env.raised, (std::vector<unsigned>{0, 2}));
+  auth(3, "a", "x", "\tno-penalty");
+  EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=a"}));
+}
+
+TEST_F(AuthServer, ARequestIsHandedOverOnceToWhoHasTheCookie) {
+  start(
+      "alice:{PLAIN}secret::::::userdb_mail=maildir:~/m "
+      "forward_x=1\nnolog:{PLAIN}secret::::::nologin\n");
+  auth(1, "alice", "secret", "\tsession=s1");
+  auth(2, "alice", "secret");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=alice\tforward_x=1", "OK\t2\tuser=alice\tforward_x=1"}));
+  MasterPeer peer;
+  peer.pid = 900;
+  open_master(peer);
+  EXPECT_EQ(ask("REQUEST\t1\t77\t1\t00000000000000000000000000000000"), (Lines{"FAIL\t1"}));
+  EXPECT_EQ(ask("REQUEST\t2\t1\t1\t" + cookie_), (Lines{"FAIL\t2"}));
+  EXPECT_EQ(ask("REQUEST\t3\t77\t9\t" + cookie_), (Lines{"FAIL\t3"}));
+  EXPECT_EQ(ask("REQUEST\t4\t77\t2\t" + cookie_ + "\tsession_pid=1"), (Lines{"FAIL\t4"}));
+  const Lines good = ask("REQUEST\t5\t77\t1\t" + cookie_ + "\tsession_pid=900\trequest_auth_token");
+  ASSERT_EQ(good.size(), 1U);
+  EXPECT_TRUE(
+      good[0].starts_with("USER\t5\talice\tmail=maildir:~/m\tuid=500\tgid=500\thome=/home/"
+                          "alice\tauth_mech=PLAIN\tauth_token="))
+      << good[0];
+  EXPECT_EQ(good[0].size() - good[0].rfind('=') - 1, 40U);
+  EXPECT_EQ(ask("REQUEST\t6\t77\t1\t" + cookie_), (Lines{"FAIL\t6"}));
+  client_->feed("AUTH\t3\tPLAIN\tservice=imap\n");
+  EXPECT_EQ(ask("REQUEST\t7\t77\t3\t" + cookie_), (Lines{"FAIL\t7"}));
+  auth(4, "nolog", "secret");
+  EXPECT_EQ(ask("REQUEST\t8\t77\t4\t" + cookie_), (Lines{"FAIL\t8"}));
+  EXPECT_TRUE(
+      logged("auth-master client: Master requested auth for client 77 with invalid cookie (created "
+             "0 msecs ago, handshake 0 msecs ago)"));
+  EXPECT_TRUE(
+      logged("Session pid 1 provided by master for request 77.2 did not match peer credentials "
+             "(pid=900, uid=0)"));
+  client_.reset();
+  EXPECT_EQ(ask("REQUEST\t9\t77\t2\t" + cookie_), (Lines{"FAIL\t9"}));
+  EXPECT_TRUE(logged("Master requested auth for nonexistent client 77"));
+}
+
+TestConfig master_config(const ScratchDir& dir) {
+  const std::string users =
+      dir.write("users",
+                "alice:{PLAIN}secret:1001:1001::/home/alice::userdb_mail=maildir:~/m proxy=y "
+                "host=192.0.2.10 nologin\n"
+                "bob:{SHA512}AAAA:1002:1002::/home/bob::\n"
+                "temp:{PLAIN}x:1003:1003::/home/t::userdb_tempfail=y userdb_reason=later\n");
+  TestConfig config;
+  config.settings = {{"auth_verbose", "yes"}};
+  config.passdbs = {{{"driver", "passwd-file"}, {"passwd_file_path", users}}};
+  config.userdbs = {{{"driver", "passwd-file"}, {"passwd_file_path", users}}};
+  return config;
+}
+
+TEST_F(AuthServer, TheMasterSocketAnswersAsRecorded) {
+  start(master_config(dir_));
+  open_master({});
+  EXPECT_EQ(ask("USER\t1\talice\tservice=imap"),
+            (Lines{"USER\t1\talice\tuid=1001\tgid=1001\thome=/home/alice\tmail=maildir:~/m"}));
+  EXPECT_EQ(ask("USER\t2\tnosuch\tservice=imap"), (Lines{"NOTFOUND\t2"}));
+  EXPECT_EQ(ask("USER\t3\tbad user\tservice=imap"), (Lines{"NOTFOUND\t3"}));
+  EXPECT_EQ(ask("USER\t4\ttemp\tservice=imap"), (Lines{"FAIL\t4\treason=later"}));
+  EXPECT_EQ(ask("PASS\t5\talice\tservice=lmtp\tlip=192.0.2.1\tlport=24"),
+            (Lines{"PASS\t5\tuser=alice\tproxy=y\thost=192.0.2.10\tnologin"}));
+  EXPECT_EQ(ask("PASS\t6\tnosuch\tservice=lmtp"), (Lines{"NOTFOUND\t6"}));
+  EXPECT_EQ(ask("PASS\t7\tbob\tservice=lmtp"),
+            (Lines{"FAIL\t7\treason=Configured passdbs don't support credentials lookups"}));
+  EXPECT_EQ(ask("LIST\t8\tservice=doveadm"),
+            (Lines{"LIST\t8\talice", "LIST\t8\tbob", "LIST\t8\ttemp", "DONE\t8\t"}));
+  EXPECT_EQ(ask("LIST\t8\tuser=*b\tservice=doveadm"), (Lines{"LIST\t8\tbob", "DONE\t8\t"}));
+  EXPECT_EQ(ask("CACHE-FLUSH\t9"), (Lines{"OK\t9\t0"}));
+  EXPECT_TRUE(
+      logged("Error: passwd-file(bob): Password data is not valid for scheme SHA512: Input length "
+             "isn't valid (3 instead of 64)"));
+  ask("USER\t11\talice");
+  EXPECT_TRUE(master_->closing());
+  EXPECT_TRUE(
+      logged("auth-master client: BUG: Master sent USER request without service (created 0 msecs "
+             "ago, handshake 0 msecs ago)"));
+}
+
+TEST_F(AuthServer, StrangersOnTheUserdbSocketSeeOnlyTheirOwn) {
+  start(master_config(dir_));
+  MasterPeer peer;
+  peer.uid = 1002;
+  peer.gid = 1002;
+  peer.userdb_socket = true;
+  peer.mode = 0666;
+  open_master(peer);
+  EXPECT_EQ(ask("USER\t1\talice\tservice=x"), (Lines{"FAIL\t1"}));
+  EXPECT_EQ(ask("USER\t2\tbob\tservice=x"),
+            (Lines{"USER\t2\tbob\tuid=1002\tgid=1002\thome=/home/bob"}));
+  EXPECT_EQ(ask("PASS\t3\tbob\tservice=x"), (Lines{"FAIL\t3"}));
+  EXPECT_EQ(ask("LIST\t4\tservice=x"), (Lines{"DONE\t4\tfail"}));
+  ask("CACHE-FLUSH\t5");
+  EXPECT_TRUE(master_->closing());
+  EXPECT_TRUE(logged("BUG: Unknown command in userdb socket: CACHE-FLUSH?5"));
+  peer.mode = 0600;
+  open_master(peer);
+  EXPECT_EQ(ask("PASS\t3\tbob\tservice=x"),
+            (Lines{"FAIL\t3\treason=Configured passdbs don't support credentials lookups"}));
+}
+
+TEST_F(AuthServer, ALoginClientOnTheMasterSocketIsToldSo) {
+  start(master_config(dir_));
+  open_master({});
+  ask("CPID\t5");
+  EXPECT_TRUE(master_->closing());
+  EXPECT_TRUE(logged("Authentication client trying to connect to master socket"));
+  MasterSession other(*server_->context, {});
+  other.feed("VERSION\t2\t0\n");
+  EXPECT_TRUE(other.closing());
+}
+
+TEST_F(AuthServer, DiesCleanlyAtAnyByte) {
+  start("alice:{PLAIN}secret\n");
+  const std::string text =
+      "VERSION\t1\t2\nCPID\t5\nAUTH\t1\tLOGIN\tservice=imap\nCONT\t1\tYWxpY2U="
+      "\nCONT\t1\tYmFk\nAUTH\t2\tPLAIN\tservice=imap\tresp=" +
+      plain("alice", "bad") + "\nCANCEL\t2\n";
+  for (std::size_t cut = 0; cut <= text.size(); cut++) {
+    auto session = server_->client(true);
+    session->feed(text.substr(0, cut));
+    server_->env.run();
+    session->on_peer_gone();
+    session.reset();
+    server_->env.advance(seconds(3));
+  }
+}
+
+}  // namespace
+}  // namespace postern::auth

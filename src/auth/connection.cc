@@ -17,7 +17,6 @@ Connection::Connection(io::Loop& loop, UniqueFd fd, std::unique_ptr<LineSession>
     : loop_(loop), session_(std::move(session)), owner_(owner) {
   session_->set_carrier(this);
   stream_.open(loop, std::move(fd), io::Callback<unsigned>::to<&Connection::on_event>(*this));
-  flush();
 }
 
 Connection::~Connection() {

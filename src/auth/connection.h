@@ -23,6 +23,8 @@ class Connection final : private LineSession::Carrier {
 
   Connection(io::Loop& loop, UniqueFd fd, std::unique_ptr<LineSession> session, Owner& owner);
   ~Connection();
+  /// Sends the session's greeting and begins to read; may end in Owner::on_connection_over().
+  void start() noexcept { flush(); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

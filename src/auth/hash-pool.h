@@ -37,6 +37,9 @@ class HashPool {
 
   HashPool(Environment& environment, Workers& workers, unsigned max_workers);
   ~HashPool();
+  void set_max_workers(unsigned max_workers) noexcept {
+    max_workers_ = max_workers == 0 ? 1 : max_workers;
+  }
   HashPool(const HashPool&) = delete;
   HashPool& operator=(const HashPool&) = delete;
 

@@ -6,11 +6,11 @@
 
 namespace postern::auth {
 
-LoopEnvironment::LoopEnvironment(service::Service& service, unsigned max_workers)
+LoopEnvironment::LoopEnvironment(service::Service& service)
     : loop_(service.loop()),
       resolver_(loop_),
       links_(service),
-      pool_(*this, links_, max_workers),
+      pool_(*this, links_, 1),
       anvil_(service, *this) {
   links_.set_pool(pool_);
 }

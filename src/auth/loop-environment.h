@@ -19,7 +19,7 @@ namespace postern::auth {
 /// The event loop's world: timers, the pool of workers, the resolver, anvil, the log.
 class LoopEnvironment final : public Environment {
  public:
-  LoopEnvironment(service::Service& service, unsigned max_workers);
+  explicit LoopEnvironment(service::Service& service);
   ~LoopEnvironment() override;
 
   TimePoint now() const noexcept override;
@@ -36,6 +36,7 @@ class LoopEnvironment final : public Environment {
   void log(log::Level level, std::string_view text) override;
   void retire(std::unique_ptr<Retirable> object) override;
 
+  void set_max_workers(unsigned max_workers) noexcept { pool_.set_max_workers(max_workers); }
   /// Connects to anvil; without it there are no penalties.
   void start_penalties() { anvil_.start(); }
 

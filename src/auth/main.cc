@@ -13,27 +13,14 @@
 
 int main() {
   postern::service::Service service("auth");
-  postern::config::Snapshot snapshot = service.take_snapshot();
-  unsigned workers = 0;
-  bool debug = false;
-  {
-    // Read before the snapshot moves on.
-    postern::config::AuthSettings settings;
-    for (const auto& block : snapshot.blocks) {
-      if (block.filter.terms() != 0) continue;
-      for (const auto& [key, value] : block.settings) {
-        static_cast<void>(postern::config::assign(settings, key, value.copy()).ok());
-      }
-    }
-    workers = settings.auth_worker_max_count;
-    debug = settings.auth_debug;
-  }
-  postern::log::set_debug(debug);
-  postern::auth::LoopEnvironment environment(service, workers);
-  auto context = postern::auth::ServerContext::make(environment, std::move(snapshot),
-                                                    static_cast<unsigned>(::getpid()));
-  if (!context.ok()) postern::log::fatal(EX_CONFIG, "{}", context.error().text);
+  postern::auth::LoopEnvironment environment(service);
+  auto made = postern::auth::ServerContext::make(environment, service.take_snapshot(),
+                                                 static_cast<unsigned>(::getpid()));
+  if (!made.ok()) postern::log::fatal(EX_CONFIG, "{}", made.error().text);
+  postern::auth::ServerContext& context = *made.value();
+  postern::log::set_debug(context.settings().auth_debug);
+  environment.set_max_workers(context.settings().auth_worker_max_count);
   environment.start_penalties();
-  postern::auth::Server server(service, environment, *context.value());
+  postern::auth::Server server(service, environment, context);
   return service.run(server);
 }

@@ -65,6 +65,7 @@ void Server::on_accept(std::size_t index, io::Accepted connection) noexcept {
   Connection* key = made.get();
   connections_.emplace(key, std::move(made));
   service_.set_load({static_cast<unsigned>(connections_.size()), 0});
+  key->start();
 }
 
 void Server::on_connection_over(Connection& connection) noexcept {
@@ -82,6 +83,8 @@ void Server::on_drain() noexcept {
 }
 
 void Server::on_terminate() noexcept {
+  // Some may have calls of this turn before them.
+  for (auto& [key, connection] : connections_) service_.loop().retire(std::move(connection));
   connections_.clear();
   service_.finish();
 }

@@ -31,6 +31,10 @@ class Worker final : public service::Handler, private LineStream::Owner {
     if (clients_.empty()) service_.finish();
   }
   void on_terminate() noexcept override {
+    for (auto& [key, client] : clients_) {
+      key->close();
+      service_.loop().retire(std::move(client.stream));
+    }
     clients_.clear();
     service_.finish();
   }

@@ -497,6 +497,48 @@ TEST_F(ProxyLogin, DeadBackendCostsLaterLoginsNothing) {
   ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 2; }));
 }
 
+struct Deaf {
+  void on_event(unsigned /*events*/) noexcept {}
+};
+
+// T-BCK-09: nothing a backend says ends the sessions of others.
+TEST_F(ProxyLogin, HostileBackendsHurtNobodyElse) {
+  constexpr unsigned kSessions = 20;
+  ScriptedBackend good(loop_, {kGood});
+  Deaf deaf;
+  std::vector<UniqueFd> far_ends;
+  LogCapture log;
+  for (unsigned i = 0; i < kSessions; ++i) {
+    Login login;
+    run(login, to(good.port()));
+    ASSERT_TRUE(login.verdict->logged_in);
+    auto ends = io::socket_pair(SOCK_STREAM);
+    ASSERT_TRUE(ends.ok());
+    auto near = std::make_unique<io::Stream>();
+    near->open(loop_, std::move(ends.value().first),
+               io::Callback<unsigned>::to<&Deaf::on_event>(deaf));
+    far_ends.push_back(std::move(ends.value().second));
+    login.attempt->relay(std::move(near), {}, std::move(login.verdict->reply), 0);
+  }
+  EXPECT_EQ(core_->relaying(), kSessions);
+  for (const ScriptedBackend::Script& script :
+       {ScriptedBackend::Script{{Act::send, std::string(70000, 'x')}},
+        ScriptedBackend::Script{{Act::send, "* OK\r\nOK\r\n"}},
+        ScriptedBackend::Script{{Act::send, "* OK\r\n"}, {Act::expect, ""}, {Act::reset, ""}},
+        ScriptedBackend::Script{
+            {Act::send, "* OK\r\n"}, {Act::expect, ""}, {Act::send, std::string("\0\r\n", 3)}},
+        ScriptedBackend::Script{{Act::close, ""}}}) {
+    ScriptedBackend bad(loop_, {script});
+    Login login;
+    run(login, to(bad.port()));
+    EXPECT_FALSE(login.verdict->logged_in);
+  }
+  run_dry(loop_);
+  EXPECT_EQ(core_->relaying(), kSessions);
+  EXPECT_NE(log.text().find("Started proxying to <127.0.0.1> ("), std::string::npos);
+  EXPECT_EQ(log.text().find("Info: Disconnected"), std::string::npos) << log.text();
+}
+
 class ProxyTls : public ProxyLogin {
  protected:
   void trust(const TestCertificate& ca) {

@@ -20,6 +20,10 @@ bool is_path_word(std::string_view text) noexcept {
          });
 }
 
+bool is_missing(int code) noexcept {
+  return code == ENOENT || code == ENOTDIR || code == EISDIR;
+}
+
 class PasswdFileDb final : public Database {
  public:
   PasswdFileDb(config::Template path, config::Template username, std::string scheme, bool passdb)
@@ -35,7 +39,7 @@ class PasswdFileDb final : public Database {
     const Result<const PasswdTable*> table = file(*path, query.now).table(query.now);
     if (!table.ok()) {
       // A file per domain need not exist for every domain.
-      if (path_.has_variables() && (table.error().code == ENOENT || table.error().code == ENOTDIR))
+      if (path_.has_variables() && is_missing(table.error().code))
         return out;
       out.kind = DbAnswer::Kind::internal;
       out.text = table.error().text;

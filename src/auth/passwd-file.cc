@@ -141,7 +141,7 @@ Result<const PasswdTable*> PasswdFile::table(TimePoint now) {
 Status PasswdFile::reload(const struct stat& status) {
   const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return system_error("open(" + path_ + ") failed", errno);
-  if (!S_ISREG(status.st_mode)) return Error{EINVAL, path_ + " is not a file"};
+  if (!S_ISREG(status.st_mode)) return Error{EISDIR, path_ + " is not a file"};
   Result<WipingBuffer> text = read_file(fd.get(), static_cast<std::size_t>(status.st_size));
   if (!text.ok()) return Error{text.error().code, path_ + ": " + text.error().text};
   std::vector<std::string> problems;

@@ -39,6 +39,11 @@ class Callback {
 
 class LoopImpl;
 
+/// Once per process, before any other call to libevent: memory that libevent gives back is wiped
+/// (it holds what passed through its buffers), and SIGPIPE is ignored. Loop's constructor calls it;
+/// calling it again does nothing.
+void initialise() noexcept;
+
 /// One per process, made first and destroyed last. Neither copies nor moves.
 class Loop {
  public:
@@ -79,7 +84,14 @@ class Loop {
 };
 
 /// Readiness of one descriptor, level-triggered. The descriptor must stay open until the watch is
-/// stopped or destroyed. Changes cost no system call of their own while the loop runs (changelist).
+/// stopped or destroyed; after stop() it may be closed or given to another process at once.
+///
+/// Changes are gathered and told to the kernel at the end of the turn, and only those that matter:
+/// interest in reading or in the hang-up is the same to the kernel, and who stops reading stays
+/// registered until something arrives that nobody wants. So a conversation that turns reading off
+/// and on costs no system call. (libevent's own changelist would do the first half, but it tells
+/// the kernel of a removal too late for a descriptor that is passed on: the kernel would report it
+/// for ever.)
 class FdWatch {
  public:
   enum What : unsigned { kNothing = 0, kRead = 1, kWrite = 2, kHangUp = 4 };
@@ -96,11 +108,38 @@ class FdWatch {
   unsigned wanted() const noexcept { return wanted_; }
   void stop() noexcept;
   bool started() const noexcept { return impl_ != nullptr; }
+  /// Another callback: what happens next is told there.
+  void rebind(Callback<unsigned> on_ready) noexcept;
 
  private:
+  friend class LoopImpl;
   struct Impl;
   Impl* impl_ = nullptr;
   unsigned wanted_ = 0;
+};
+
+/// A call at the end of the turn that can be taken back: Loop::defer() for objects that may end
+/// before. Destroying it cancels.
+class Deferred {
+ public:
+  Deferred() = default;
+  ~Deferred() { cancel(); }
+  Deferred(const Deferred&) = delete;
+  Deferred& operator=(const Deferred&) = delete;
+
+  void start(Loop& loop, Callback<> call) noexcept;  // binds it; does not trigger
+  /// Calls once at the end of this turn, however often it is triggered until then; what is
+  /// triggered during that end is called at the end of the next turn, which does not wait.
+  void trigger() noexcept;
+  void cancel() noexcept;
+  bool triggered() const noexcept { return previous_ != nullptr; }
+
+ private:
+  friend class LoopImpl;
+  LoopImpl* loop_ = nullptr;
+  Callback<> call_;
+  Deferred* previous_ = nullptr;  // a ring through the loop's own node
+  Deferred* next_ = nullptr;
 };
 
 /// A one-shot timer; set() again re-arms it.

@@ -168,6 +168,7 @@ void ClientSession::on_auth(std::string_view args) {
   Request::Owner& owner = *this;
   exchange.request = std::make_unique<Request>(
       server_.request_context(service), std::move(command.properties), command.mech, pid_, owner);
+  exchange.request->tag = command.id;
   // Before minor version 2 an empty response meant that there is none.
   if (command.has_resp && (minor_ >= 2 || !command.resp.empty())) {
     if (command.resp != "=") {
@@ -298,8 +299,7 @@ void ClientSession::send_continue(Exchange& exchange, std::string_view challenge
 }
 
 ClientSession::Exchange* ClientSession::find(const Request& request) noexcept {
-  const auto it = std::ranges::find_if(
-      exchanges_, [&](const auto& e) { return e.second.request.get() == &request; });
+  const auto it = exchanges_.find(static_cast<std::uint32_t>(request.tag));
   return it == exchanges_.end() ? nullptr : &it->second;
 }
 

@@ -130,6 +130,7 @@ MasterSession::Lookup* MasterSession::begin(Kind kind, std::string_view args,
   Request::Owner& owner = *this;
   lookup.request = std::make_unique<Request>(server_.request_context(service),
                                              std::move(command.properties), "", 0U, owner);
+  lookup.request->tag = key;
   const std::string problem = lookup.request->set_username(command.user, false);
   if (problem.empty()) return &lookup;
   lookup.request->log_info("auth", problem);
@@ -226,7 +227,8 @@ void MasterSession::on_request(std::string_view args) {
     return refuse(
         fmt::format("Master request {}.{} not found", command->client_pid, command->client_id));
   }
-  Lookup& lookup = lookups_[++next_key_];
+  request->tag = ++next_key_;
+  Lookup& lookup = lookups_[next_key_];
   lookup.id = command->id;
   lookup.kind = Kind::request;
   lookup.session_pid = command->session_pid.value_or(0);
@@ -234,12 +236,6 @@ void MasterSession::on_request(std::string_view args) {
   request->set_owner(*this);
   lookup.request = std::move(request);
   lookup.request->look_up_user();
-}
-
-std::uint64_t MasterSession::key_of(const Request& request) const noexcept {
-  const auto it = std::ranges::find_if(
-      lookups_, [&](const auto& l) { return l.second.request.get() == &request; });
-  return it == lookups_.end() ? 0 : it->first;
 }
 
 void MasterSession::forget(std::uint64_t key) {
@@ -250,8 +246,8 @@ void MasterSession::forget(std::uint64_t key) {
 }
 
 void MasterSession::on_passdb_done(Request& request, PassdbResult result) {
-  const std::uint64_t key = key_of(request);
-  if (key == 0) return;
+  const std::uint64_t key = request.tag;
+  if (!lookups_.contains(key)) return;
   const std::uint32_t id = lookups_.at(key).id;
   switch (result) {
     case PassdbResult::ok:
@@ -276,8 +272,8 @@ void MasterSession::on_passdb_done(Request& request, PassdbResult result) {
 }
 
 void MasterSession::on_userdb_done(Request& request, UserdbResult result) {
-  const std::uint64_t key = key_of(request);
-  if (key == 0) return;
+  const std::uint64_t key = request.tag;
+  if (!lookups_.contains(key)) return;
   const Lookup& lookup = lookups_.at(key);
   const std::string_view uid = request.userdb_fields().value("uid");
   if (result == UserdbResult::ok && restricted() && uid != std::to_string(peer_.uid)) {

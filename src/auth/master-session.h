@@ -65,7 +65,6 @@ class MasterSession final : public LineSession, private Request::Owner {
   void write_request_reply(const Lookup& lookup);
   void reply(std::string_view word, std::uint32_t id, std::string_view reason = {});
   void forget(std::uint64_t key);
-  std::uint64_t key_of(const Request& request) const noexcept;
   void log_error(std::string_view text);
   void protocol_error(std::string_view text);
 

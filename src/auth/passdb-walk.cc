@@ -300,6 +300,7 @@ void Request::become_login_user() {
 }
 
 void Request::end_walk(PassdbResult result) {
+  if (checking_existence_) return on_existence_known(result);
   if (result == PassdbResult::ok) return after_walk();
   remove_proxy_fields();
   done(result);

@@ -164,6 +164,10 @@ Result<std::unique_ptr<Userdb>> make_userdb(const config::UserdbSettings& settin
   if (!common.ok()) return Error{0, "userdb " + settings.name + ": " + common.error().text};
   out->id = id;
   if (settings.driver == config::UserdbDriver::prefetch) return out;
+  if (settings.driver == config::UserdbDriver::static_) {
+    const std::vector<std::string> words = split_field_text(settings.args.reveal());
+    out->asks_passdbs = std::ranges::find(words, "allow_all_users=yes") == words.end();
+  }
   DriverSettings driver = common_settings(settings);
   driver.passdb = false;
   driver.query = settings.user_query;

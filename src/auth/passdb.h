@@ -83,6 +83,8 @@ struct Userdb {
   DbRules rules;
   config::UserdbSkip skip = config::UserdbSkip::never;
   std::unique_ptr<Database> database;  // null: prefetch
+  /// It knows everybody (static): without a login the passdbs are asked whether a user exists.
+  bool asks_passdbs = false;
   std::vector<config::Template> default_fields, override_fields;
   unsigned id = 0;
 };

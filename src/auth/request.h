@@ -80,6 +80,9 @@ class Request final : public Retirable {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
+  /// The owner's number for it.
+  std::uint64_t tag = 0;
+
   // The name. Each returns an empty text, or why the name is refused.
   /// @param may_be_master  the master user separator counts
   std::string set_username(std::string_view raw, bool may_be_master);
@@ -178,6 +181,8 @@ class Request final : public Retirable {
   // userdb-walk.cc
   void next_userdb();
   void ask_userdb();
+  void fetch_user();
+  void on_existence_known(PassdbResult result);
   void on_userdb_answer(DbAnswer answer);
   bool set_userdb_field(const Field& field);
   void end_userdb(UserdbResult result);
@@ -220,6 +225,7 @@ class Request final : public Retirable {
   std::size_t userdb_index_ = 0;
   bool userdb_found_ = false;
   bool userdb_internal_ = false;
+  bool checking_existence_ = false;  // the passdbs are walked for a userdb that knows everybody
   std::string userdb_reason_;
 
   std::uint64_t waiting_ = 0;  // the one thing outside that is awaited

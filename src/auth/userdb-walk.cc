@@ -10,6 +10,9 @@
 namespace postern::auth {
 namespace {
 
+constexpr Milliseconds kBusyRetry{20};
+constexpr std::chrono::seconds kBusyLimit{5};
+
 /// A number, or a name of the system's; nothing if there is no such user or group.
 std::optional<std::string> number_of(std::string_view name, bool is_group) {
   if (decimal(name, 0, UINT32_MAX)) return std::string(name);
@@ -58,7 +61,6 @@ void Request::next_userdb() {
 }
 
 void Request::ask_userdb() {
-  const auto lookup = [this](const config::VariableRef& ref) { return variable(ref); };
   if (!userdb_->database) {  // prefetch
     if (state_.userdb_set) return end_userdb(UserdbResult::ok);
     if (context_.databases.userdbs.size() == 1) {
@@ -67,14 +69,46 @@ void Request::ask_userdb() {
     }
     return end_userdb(UserdbResult::unknown);
   }
-  DbAnswer answer = userdb_->database->lookup({lookup, context_.environment.now()});
+  if (userdb_->asks_passdbs && mech_.empty()) {
+    checking_existence_ = true;
+    return start_walk(Mode::lookup);
+  }
+  fetch_user();
+}
+
+void Request::on_existence_known(PassdbResult result) {
+  checking_existence_ = false;
+  // What the passdbs say beside that is not asked for here.
+  state_ = State{};
+  switch (result) {
+    case PassdbResult::ok:
+      return fetch_user();
+    case PassdbResult::internal:
+      return end_userdb(UserdbResult::internal);
+    case PassdbResult::no_credentials:
+      log_error(userdb_->name, "passdb doesn't support lookups, can't verify user's existence");
+      return end_userdb(UserdbResult::internal);
+    case PassdbResult::next:
+    case PassdbResult::mismatch:
+    case PassdbResult::unknown:
+    case PassdbResult::disabled:
+    case PassdbResult::expired:
+      break;
+  }
+  end_userdb(UserdbResult::unknown);
+}
+
+void Request::fetch_user() {
+  const auto lookup = [this](const config::VariableRef& ref) { return variable(ref); };
+  const DbQuery query{lookup, context_.environment.now()};
+  DbAnswer answer = userdb_->database->lookup(query);
   if (answer.kind == DbAnswer::Kind::busy) {
-    if (!busy_) busy_since_ = context_.environment.now();
+    if (!busy_) busy_since_ = query.now;
     busy_ = true;
-    if (context_.environment.now() - busy_since_ < std::chrono::seconds(5)) {
-      waiting_ = context_.environment.after(Milliseconds(20), [this] {
+    if (query.now - busy_since_ < kBusyLimit) {
+      waiting_ = context_.environment.after(kBusyRetry, [this] {
         waiting_ = 0;
-        ask_userdb();
+        fetch_user();
       });
       return;
     }

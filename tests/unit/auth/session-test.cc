@@ -403,6 +403,16 @@ TEST_F(AuthServer, TheMasterSocketAnswersAsRecorded) {
              "ago, handshake 0 msecs ago)"));
 }
 
+TEST_F(AuthServer, AUserdbThatKnowsEverybodyAsksThePassdbs) {
+  start("alice:{PLAIN}secret\nbob:{SHA512}AAAA\n");
+  open_master({});
+  EXPECT_EQ(ask("USER\t1\talice\tservice=lmtp"),
+            (Lines{"USER\t1\talice\tuid=500\tgid=500\thome=/home/alice"}));
+  EXPECT_EQ(ask("USER\t2\tnosuch\tservice=lmtp"), (Lines{"NOTFOUND\t2"}));
+  EXPECT_EQ(ask("USER\t3\tbob\tservice=lmtp"), (Lines{"FAIL\t3"}));
+  EXPECT_TRUE(logged("static(bob): passdb doesn't support lookups, can't verify user's existence"));
+}
+
 TEST_F(AuthServer, StrangersOnTheUserdbSocketSeeOnlyTheirOwn) {
   start(master_config(dir_));
   MasterPeer peer;

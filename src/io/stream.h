@@ -16,10 +16,12 @@
 /// by record, with SSL_MODE_RELEASE_BUFFERS.
 namespace postern::io {
 
+struct StreamTls;  // what a TLS connection needs besides
+
 class Stream {
  public:
   /// What the owner is told. `event` is a set of kinds. During the call the owner may retire
-  /// itself (Loop::retire) but must not destroy the stream directly.
+  /// itself (Loop::retire) but must not destroy the stream directly; close() is allowed.
   enum Event : unsigned {
     kReadable = 1,    // read() will give something: bytes, closed or error
     kWritable = 2,    // write() takes something
@@ -28,7 +30,7 @@ class Stream {
     kHungUp = 16,     // want_hang_up() only: the peer closed or broke the connection
   };
 
-  Stream() = default;
+  Stream();
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -47,7 +49,8 @@ class Stream {
   /// Tell kHungUp while nothing is read (EPOLLRDHUP).
   void want_hang_up(bool on) noexcept;
 
-  /// Up to `size` bytes. Loop until `again`: TLS may hold more than one record.
+  /// Up to `size` bytes. Once per event is enough: what is left in the socket or in OpenSSL is told
+  /// again. `closed` is also a TLS peer that goes without close_notify.
   IoResult read(char* to, std::size_t size) noexcept;
   /// Writes what the socket takes; `again` after a part was taken comes with the next call.
   /// With TLS, after `again` the same bytes (or more behind them) must be offered again.
@@ -63,7 +66,8 @@ class Stream {
   void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose) noexcept;
   /// Begins the handshake as client.
   /// @param name  sent as SNI unless it is an address, and checked against the certificate
-  void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name, Verify verify) noexcept;
+  void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
+                        Verify verify) noexcept;
   bool tls() const noexcept { return tls_ != nullptr; }
   TlsInfo tls_info() const;
   /// True if kernel TLS or no TLS: bytes may go from socket to socket by splice(2).
@@ -76,21 +80,38 @@ class Stream {
   /// Gives the descriptor away (no TLS).
   UniqueFd release() noexcept;
 
-  /// What broke: "Connection reset by peer", "SSL_accept() failed: …"; safe to log.
+  /// What broke: "Connection reset by peer", "SSL_accept() failed: error:0A00010B:SSL
+  /// routines::wrong version number", "Received invalid SSL certificate: …"; safe to log.
   const std::string& error() const noexcept { return error_; }
+  /// An errno value. For kTlsFailed: EPIPE if the peer just went away (error() is "Connection
+  /// closed"), EKEYREJECTED if its certificate was not accepted, EPROTO for everything else in TLS,
+  /// or what the socket said.
   int error_code() const noexcept { return error_code_; }
 
  private:
-  struct Tls;
+  friend struct StreamTls;
+  void on_watch(unsigned ready) noexcept;
+  void on_later() noexcept;
+  void on_handshake_ready(unsigned ready) noexcept;
+  void update_watch() noexcept;
+  void begin_tls(std::shared_ptr<TlsContext> context, bool server) noexcept;
+  bool step_handshake() noexcept;
+  void fail_tls(const char* call, int result) noexcept;
+  IoResult read_tls(char* to, std::size_t size) noexcept;
+  IoResult write_tls(std::string_view bytes) noexcept;
+  IoResult tls_result(int result, const char* call) noexcept;
+  IoResult socket_result(ssize_t n) noexcept;
+
   Loop* loop_ = nullptr;
   UniqueFd fd_;
-  std::unique_ptr<Tls> tls_;
+  std::unique_ptr<StreamTls> tls_;
   FdWatch watch_;
   Callback<unsigned> on_event_;
   std::string error_;
   int error_code_ = 0;
   bool want_read_ = false;
   bool want_write_ = false;
+  bool want_hang_up_ = false;
 };
 
 }  // namespace postern::io

@@ -1,7 +1,8 @@
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,17 +40,17 @@ class TlsContext {
  public:
   /// For clients that connect to us. The private keys enter the process here and nowhere else, so
   /// that they can move to a process of their own.
-  /// @param certificates  one, or two of different key types; a key that does not fit its
-  ///                      certificate, an expired or unreadable chain is an Error (expired: only
-  ///                      logged by who calls not_after())
+  /// @param certificates  one, or two of different key types (RSA beside ECDSA); an unreadable
+  ///                      chain, or a key that does not fit its certificate, is an Error. One that
+  ///                      has expired is not: who cares asks not_after().
   static Result<std::shared_ptr<TlsContext>> server(const std::vector<CertificatePem>& certificates,
                                                     const TlsParameters& parameters);
   /// What a connection to a backend trusts. Loading many CA certificates is slow (one bundle: 0.1 s
   /// of CPU): make it once per process, before it forks.
   struct ClientTrust {
-    std::string_view ca_pem;        // concatenated CA certificates
-    CertificatePem certificate;     // shown when asked; chain empty: none
-    std::string where;              // names the CA file in errors
+    std::string_view ca_pem;     // concatenated CA certificates
+    CertificatePem certificate;  // shown when asked; chain empty: none
+    std::string where;           // names the CA file in errors
   };
   static Result<std::shared_ptr<TlsContext>> client(const ClientTrust& trust,
                                                     const TlsParameters& parameters);
@@ -58,30 +59,38 @@ class TlsContext {
   TlsContext& operator=(const TlsContext&) = delete;
 
   bool has_ca() const noexcept;  // a client context that can verify anything at all
-  /// The ticket keys (80 bytes each: name, HMAC, AES), newest first; shared by all login processes.
-  void set_ticket_keys(std::string_view keys);
+  /// When the first of the certificates expires; the epoch if there are none.
+  std::chrono::system_clock::time_point not_after() const noexcept;
+  /// The ticket keys (kTicketKeyBytes each: 16 of name, 32 of HMAC-SHA256, 32 of AES-256), newest
+  /// first; shared by all login processes. New tickets are made with the first, the others still
+  /// open old ones. Until the first call the library makes a key of its own. An Error if the length
+  /// is not that of one to kMaxTicketKeys keys; nothing is changed then.
+  static constexpr std::size_t kTicketKeyBytes = 80;
+  static constexpr std::size_t kMaxTicketKeys = 8;
+  Status set_ticket_keys(std::string_view keys);
   TlsContextImpl& impl() noexcept { return *impl_; }
 
  private:
   explicit TlsContext(std::unique_ptr<TlsContextImpl> impl) noexcept;
+  friend class TlsContextImpl;
   std::unique_ptr<TlsContextImpl> impl_;
 };
 
 /// How a backend's certificate is judged.
 enum class Verify : std::uint8_t {
-  none,       // any-cert
-  chain,      // signed by a known CA; its name does not matter
+  none,   // any-cert
+  chain,  // signed by a known CA; its name does not matter
   chain_and_name,
 };
 
 /// Of an established TLS connection, for the log and auth.
 struct TlsInfo {
-  std::string protocol;     // "TLSv1.3"
-  std::string cipher;       // "TLS_AES_256_GCM_SHA384"
-  int bits = 0;             // of the key in use
-  int max_bits = 0;         // of the algorithm
-  std::string key_exchange; // "X25519", may be empty
-  std::string server_name;  // SNI, lower case, empty: none
+  std::string protocol;      // "TLSv1.3"
+  std::string cipher;        // "TLS_AES_256_GCM_SHA384"
+  int bits = 0;              // of the key in use
+  int max_bits = 0;          // of the algorithm
+  std::string key_exchange;  // "X25519", may be empty
+  std::string server_name;   // SNI, lower case, empty: none
   bool resumed = false;
   /// "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)", as Dovecot logs it.
   std::string text() const;

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "io/loop.h"
+#include "io/stream.h"
+#include "io/tls.h"
+#include "lib/handle.h"
+#include "lib/secret.h"
+
+/// The inside of TlsContext and of a Stream's TLS, for the rest of this room.
+namespace postern::io {
+
+using Ssl = Handle<SSL, SSL_free>;
+using SslContext = Handle<SSL_CTX, SSL_CTX_free>;
+using SslSession = Handle<SSL_SESSION, SSL_SESSION_free>;
+
+/// The first error OpenSSL has queued, "error:0A00010B:SSL routines::wrong version number", with
+/// its details; empties the queue. Bounded, control bytes escaped.
+std::string openssl_error();
+
+class TlsContextImpl {
+ public:
+  static Result<std::shared_ptr<TlsContext>> make_server(
+      const std::vector<CertificatePem>& certificates, const TlsParameters& parameters);
+  static Result<std::shared_ptr<TlsContext>> make_client(const TlsContext::ClientTrust& trust,
+                                                         const TlsParameters& parameters);
+
+  SSL_CTX* get() noexcept { return context_.get(); }
+  bool has_ca() const noexcept { return has_ca_; }
+  std::chrono::system_clock::time_point not_after() const noexcept { return not_after_; }
+  Status set_ticket_keys(std::string_view keys);
+  /// The keys in use, see TlsContext::set_ticket_keys().
+  std::string_view ticket_keys() const noexcept { return ticket_keys_.reveal(); }
+
+  /// Takes a session that may be resumed with `key`, if there is one: a ticket is used once (RFC
+  /// 8446, C.4).
+  SslSession take_session(const std::string& key);
+  /// Keeps a session; the oldest knowledge goes when there are too many.
+  void keep_session(const std::string& key, SslSession session);
+
+ private:
+  Status open(const SSL_METHOD* method, const TlsParameters& parameters);
+  Status use(const CertificatePem& certificate);
+  Status trust(std::string_view ca_pem, const std::string& where);
+
+  SslContext context_;
+  Secret ticket_keys_;
+  std::unordered_map<std::string, SslSession> sessions_;
+  std::chrono::system_clock::time_point not_after_{};
+  bool has_ca_ = false;
+};
+
+/// A stream's TLS.
+struct StreamTls {
+  enum class State : std::uint8_t { handshaking, up, failed };
+
+  std::shared_ptr<TlsContext> context;  // outlives ssl
+  Ssl ssl;
+  Stream::ChooseContext choose;
+  std::string server_name;      // SNI: as it came (server), as it is checked (client)
+  std::string session_key;      // client: which sessions may be resumed
+  std::string bad_certificate;  // what is wrong with the peer's, if anything
+  Deferred later;               // an event at the end of the turn: failed, or bytes are held
+  State state = State::handshaking;
+  bool server = false;
+  bool wants_write = false;       // the handshake's next step
+  bool holds_bytes = false;       // OpenSSL may have more to give without the socket
+  bool read_needs_write = false;  // a read waits for room to answer the peer
+  bool write_needs_read = false;  // and the reverse
+
+  static StreamTls* of(const SSL* ssl) noexcept;
+};
+
+}  // namespace postern::io

@@ -170,9 +170,9 @@ void Attempt::on_readable() {
         connect_failed(error);
         return;
       }
-      disconnected(stream_->plain()
-                       ? fmt::format("read(size={}) failed: {}", scratch.size(), stream_->error())
-                       : stream_->error());
+      disconnected(error == EPROTO
+                       ? stream_->error()
+                       : fmt::format("read(size={}) failed: {}", scratch.size(), stream_->error()));
       return;
     }
   }

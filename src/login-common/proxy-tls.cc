@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
+#include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "login-common/proxy-attempt.h"
@@ -59,24 +60,22 @@ void Attempt::on_tls_started() {
 /// setting. What else breaks a handshake may be a passing trouble.
 void Attempt::on_tls_failed() {
   const std::string error = stream_->error();
-  const auto has = [&error](std::string_view text) {
-    return error.find(text) != std::string::npos;
-  };
-  if (has("Received invalid SSL certificate") || has("SSL certificate doesn't match")) {
-    retry_allowed_ = false;
-    const std::string reason = fmt::format(
-        "Disconnected by server: Connection closed: {} (state={}, duration={}s)", error,
-        dialogue_->state(),
-        std::chrono::duration_cast<std::chrono::seconds>(core_.loop().now() - client_.connected)
-            .count());
-    fail(FailureType::internal_config, reason);
-    return;
+  switch (stream_->error_code()) {
+    case EKEYREJECTED: {
+      const auto duration =
+          std::chrono::duration_cast<std::chrono::seconds>(core_.loop().now() - client_.connected);
+      fail(FailureType::internal_config,
+           fmt::format("Disconnected by server: Connection closed: {} (state={}, duration={}s)",
+                       error, dialogue_->state(), duration.count()));
+      return;
+    }
+    case EPROTO:
+      fail(FailureType::remote_config, "Failed to start SSL handshake: " + error);
+      return;
+    default:
+      disconnected(error);
+      return;
   }
-  if (stream_->error_code() != 0 || has("closed")) {
-    disconnected("Connection closed: " + error);
-    return;
-  }
-  fail(FailureType::remote_config, "Failed to start SSL handshake: " + error);
 }
 
 }  // namespace postern::login

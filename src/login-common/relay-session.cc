@@ -330,12 +330,10 @@ void RelaySession::fail(Side side, std::string_view what) {
     finish(closed_by_ == Side::client ? "client" : "server", "", true);
     return;
   }
-  std::string text(what);
-  if (stream(side).plain() || error.empty() || what.empty()) {
-    text += error;
-  } else {
-    text = error;
-  }
+  // What TLS complains of stands for itself; a socket's error needs to be told of what.
+  const bool of_tls = !error.empty() && stream(side).error_code() == EPROTO;
+  std::string text(of_tls ? std::string_view() : what);
+  text += error;
   finish(side == Side::client ? "client" : "server", text, true);
 }
 

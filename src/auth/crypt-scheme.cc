@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::uint64_t kMaxShaRounds = 5'000'000;
 constexpr std::uint64_t kMaxBcryptCost = 16;
-constexpr std::uint64_t kMaxMemoryKiB = 256 * 1024;         // of one comparison
-constexpr std::uint64_t kMaxArgonWork = 8 * kMaxMemoryKiB;  // KiB × passes
+constexpr std::uint64_t kMaxMemoryKiB = std::uint64_t{256} * 1024;  // of one comparison
+constexpr std::uint64_t kMaxArgonWork = 8 * kMaxMemoryKiB;          // KiB × passes
 constexpr std::uint64_t kMaxPbkdf2Rounds = 10'000'000;
 
 VerifyResult broken(const PasswordScheme& scheme, std::string_view why) {
@@ -93,7 +93,7 @@ bool right_kind(std::string_view scheme, std::string_view stored) {
 struct WipeCryptData {
   void operator()(crypt_data* p) const noexcept {
     OPENSSL_cleanse(p, sizeof(*p));
-    delete p;
+    const std::unique_ptr<crypt_data> freed(p);
   }
 };
 

@@ -28,8 +28,9 @@ struct Field {
   }
 };
 
-inline constexpr std::size_t kMaxFields = 128;            // of one reply
-inline constexpr std::size_t kMaxFieldBytes = 16 * 1024;  // names and values of one reply
+inline constexpr std::size_t kMaxFields = 128;  // of one reply
+inline constexpr std::size_t kMaxFieldBytes =
+    std::size_t{16} * 1024;  // names and values of one reply
 
 /// Fields in the order they were first set. Setting a name again replaces the value in its place.
 class FieldList {

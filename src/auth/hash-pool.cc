@@ -211,7 +211,7 @@ void HashPool::tick() {
   }
   for (const std::uint64_t id : late) lose(id, "Aborted request: auth-worker did not answer");
   // One is kept for the next login.
-  while (idle.size() > 0 && workers_by_id_.size() > 1) {
+  while (!idle.empty() && workers_by_id_.size() > 1) {
     workers_.drop(idle.back());
     workers_by_id_.erase(idle.back());
     idle.pop_back();

@@ -30,7 +30,7 @@ std::uint32_t LoopEnvironment::random(std::uint32_t below) noexcept {
 std::uint64_t LoopEnvironment::after(Milliseconds wait, std::function<void()> call) {
   auto entry = std::make_unique<Timeout>();
   entry->owner = this;
-  entry->id = (++next_timer_ << kKindBits) | kTimer;
+  entry->id = (++next_timer_ << kKindBits) | timer;
   entry->call = std::move(call);
   entry->timer.start(loop_, io::Callback<>::to<&Timeout::on_time>(*entry));
   entry->timer.set(wait);
@@ -50,12 +50,12 @@ void LoopEnvironment::on_timeout(std::uint64_t id) noexcept {
 }
 
 std::uint64_t LoopEnvironment::verify(HashJob job, std::function<void(VerifyResult)> call) {
-  return (pool_.verify(std::move(job), std::move(call)) << kKindBits) | kHash;
+  return (pool_.verify(std::move(job), std::move(call)) << kKindBits) | hash;
 }
 
 std::uint64_t LoopEnvironment::resolve(const std::string& name, Milliseconds timeout,
                                        std::function<void(Result<std::vector<IpAddress>>)> call) {
-  return (resolver_.resolve(name, timeout, std::move(call)) << kKindBits) | kResolve;
+  return (resolver_.resolve(name, timeout, std::move(call)) << kKindBits) | resolution;
 }
 
 bool LoopEnvironment::counts_penalties() const noexcept {
@@ -63,7 +63,7 @@ bool LoopEnvironment::counts_penalties() const noexcept {
 }
 
 std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
-  return (anvil_.penalty(ip, std::move(call)) << kKindBits) | kPenalty;
+  return (anvil_.penalty(ip, std::move(call)) << kKindBits) | penalty_question;
 }
 
 void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
@@ -72,7 +72,7 @@ void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum,
 
 void LoopEnvironment::cancel(std::uint64_t id) noexcept {
   switch (static_cast<Kind>(id & ((1U << kKindBits) - 1))) {
-    case kTimer: {
+    case timer: {
       const auto it = timeouts_.find(id);
       if (it == timeouts_.end()) return;
       it->second->timer.cancel();
@@ -80,11 +80,11 @@ void LoopEnvironment::cancel(std::uint64_t id) noexcept {
       timeouts_.erase(it);
       return;
     }
-    case kHash:
+    case hash:
       return pool_.cancel(id >> kKindBits);
-    case kResolve:
+    case resolution:
       return resolver_.cancel(id >> kKindBits);
-    case kPenalty:
+    case penalty_question:
       return anvil_.cancel(id >> kKindBits);
   }
 }

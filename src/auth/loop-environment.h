@@ -42,7 +42,7 @@ class LoopEnvironment final : public Environment {
 
  private:
   /// A number's lowest bits say what it is of.
-  enum Kind : std::uint64_t { kTimer = 0, kHash = 1, kResolve = 2, kPenalty = 3 };
+  enum Kind : std::uint64_t { timer = 0, hash = 1, resolution = 2, penalty_question = 3 };
   static constexpr unsigned kKindBits = 2;
 
   struct Timeout {

@@ -39,8 +39,7 @@ class PasswdFileDb final : public Database {
     const Result<const PasswdTable*> table = file(*path, query.now).table(query.now);
     if (!table.ok()) {
       // A file per domain need not exist for every domain.
-      if (path_.has_variables() && is_missing(table.error().code))
-        return out;
+      if (path_.has_variables() && is_missing(table.error().code)) return out;
       out.kind = DbAnswer::Kind::internal;
       out.text = table.error().text;
       return out;

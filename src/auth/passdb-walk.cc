@@ -98,10 +98,10 @@ void Request::ask_passdb() {
     }
     answer.kind = DbAnswer::Kind::internal;
   }
-  on_answer(std::move(answer));
+  on_answer(answer);
 }
 
-void Request::on_answer(DbAnswer answer) {
+void Request::on_answer(const DbAnswer& answer) {
   switch (answer.kind) {
     case DbAnswer::Kind::unknown:
       return on_unknown();
@@ -179,21 +179,22 @@ void Request::check_password() {
 void Request::compare(StoredPassword stored, bool for_show) {
   if (!stored.scheme->expensive(stored.data.reveal())) {
     VerifyResult result = verify_password(*stored.scheme, stored.data.reveal(), password_.reveal());
-    return for_show ? end_passdb(PassdbResult::unknown) : on_compared(std::move(result));
+    return for_show ? end_passdb(PassdbResult::unknown) : on_compared(result);
   }
   HashJob job;
   job.scheme = stored.scheme;
   job.stored = std::move(stored.data);
   job.password = password_.copy();
   job.client = properties_.rip.text();
-  waiting_ = context_.environment.verify(std::move(job), [this, for_show](VerifyResult result) {
-    waiting_ = 0;
-    if (for_show) return end_passdb(PassdbResult::unknown);
-    on_compared(std::move(result));
-  });
+  waiting_ =
+      context_.environment.verify(std::move(job), [this, for_show](const VerifyResult& result) {
+        waiting_ = 0;
+        if (for_show) return end_passdb(PassdbResult::unknown);
+        on_compared(result);
+      });
 }
 
-void Request::on_compared(VerifyResult result) {
+void Request::on_compared(const VerifyResult& result) {
   switch (result.verdict) {
     case Verdict::match:
       return end_passdb(PassdbResult::ok);

@@ -158,11 +158,11 @@ class Request final : public Retirable {
   bool skip(const Passdb& db) const;
   Passdb* peek_next(std::size_t from) const;
   void ask_passdb();
-  void on_answer(DbAnswer answer);
+  void on_answer(const DbAnswer& answer);
   void on_unknown();
   void check_password();
   void compare(StoredPassword stored, bool for_show);
-  void on_compared(VerifyResult result);
+  void on_compared(const VerifyResult& result);
   void end_passdb(PassdbResult result);
   void roll_back(bool failed_by_field);
   void become_login_user();
@@ -183,7 +183,7 @@ class Request final : public Retirable {
   void ask_userdb();
   void fetch_user();
   void on_existence_known(PassdbResult result);
-  void on_userdb_answer(DbAnswer answer);
+  void on_userdb_answer(const DbAnswer& answer);
   bool set_userdb_field(const Field& field);
   void end_userdb(UserdbResult result);
   void end_userdb_walk(UserdbResult result);

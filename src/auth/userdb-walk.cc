@@ -101,7 +101,7 @@ void Request::on_existence_known(PassdbResult result) {
 void Request::fetch_user() {
   const auto lookup = [this](const config::VariableRef& ref) { return variable(ref); };
   const DbQuery query{lookup, context_.environment.now()};
-  DbAnswer answer = userdb_->database->lookup(query);
+  const DbAnswer answer = userdb_->database->lookup(query);
   if (answer.kind == DbAnswer::Kind::busy) {
     if (!busy_) busy_since_ = query.now;
     busy_ = true;
@@ -113,10 +113,10 @@ void Request::fetch_user() {
       return;
     }
   }
-  on_userdb_answer(std::move(answer));
+  on_userdb_answer(answer);
 }
 
-void Request::on_userdb_answer(DbAnswer answer) {
+void Request::on_userdb_answer(const DbAnswer& answer) {
   if (answer.kind == DbAnswer::Kind::unknown) {
     if (verbose(userdb_->rules.verbose))
       context_.environment.log(log::Level::info, prefix(userdb_->name) + "unknown user");

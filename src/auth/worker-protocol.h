@@ -22,7 +22,7 @@
 /// STORED is the raw data of a hash, its encoding removed.
 namespace postern::auth {
 
-inline constexpr std::size_t kMaxWorkerLine = 64 * 1024;  // bytes
+inline constexpr std::size_t kMaxWorkerLine = std::size_t{64} * 1024;  // bytes
 
 /// The first line of either end, with its LF.
 std::string worker_greeting();

@@ -45,7 +45,7 @@ void AnvilClient::start() {
     LineStream::Owner& owner = *this;
     stream_ = std::make_unique<LineStream>(service_.loop(), std::move(answer.value()),
                                            kMaxAnvilLine, owner);
-    stream_->send("VERSION\tanvil\t1\t0\n");
+    stream_->send("VERSION\tanvil\t1\t0\nPENALTY-SET-EXPIRE-SECS\t29\n");
   });
 }
 

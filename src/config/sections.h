@@ -59,7 +59,7 @@ struct Section {
 std::span<const Group> groups_of(Section::Kind kind);
 /// True if a [protocol], [local] … filter may change settings of this group.
 bool may_stand_in_filter(Group group) noexcept;
-/// True if the values are equal by what they mean, or are the same file.
+/// The value as it prints; empty if it is wrong.
 std::string canonical_value(const SettingRow& row, const Value& value);
 
 /// What a section head says, or what is wrong with it.
@@ -100,9 +100,8 @@ class ConfigurationImpl {
   std::vector<const Section*> blocks() const;
   const Section* find(Section::Kind kind, std::string_view service,
                       std::string_view name) const noexcept;
-  /// The listening sockets of one listener; what is wrong with its addresses goes to `bad`.
-  std::vector<SocketInfo> sockets_of(const ListenerSettings& listener,
-                                     std::vector<std::string>* bad) const;
+  /// The listening sockets of one listener, one an address; addresses that are none are left out.
+  std::vector<SocketInfo> sockets_of(const ListenerSettings& listener) const;
   /// Who reads what.
   enum class Role : std::uint8_t { other, log, anvil, login, auth };
   static Role role_of(const ServiceSettings& service) noexcept;

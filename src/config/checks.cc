@@ -1,0 +1,159 @@
+// Checks that concern one section as a whole: databases and TLS.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "config/sections.h"
+#include "lib/text.h"
+
+namespace postern::config {
+namespace {
+
+using Kind = Section::Kind;
+
+/// The keys that only some drivers read.
+struct DriverKey {
+  std::string_view key;
+  std::string_view drivers;  // blank-separated
+};
+constexpr std::array<DriverKey, 8> kDriverKeys{{{"username_format", "passwd-file"},
+                                                {"passwd_file_path", "passwd-file"},
+                                                {"password", "static"},
+                                                {"fields", "static"},
+                                                {"sql_driver", "sql"},
+                                                {"connect", "sql"},
+                                                {"password_query", "sql"},
+                                                {"user_query", "sql"}}};
+
+bool has_value(const Section& s, std::string_view key) {
+  const Entry* const e = s.find_given(key);
+  return e != nullptr && !e->value.text.empty();
+}
+
+void check_database(const Section& s, Problems& problems) {
+  const bool passdb = s.kind == Kind::passdb;
+  const Entry* const entry = s.find_given("driver");
+  const std::string driver = entry == nullptr ? "none" : canonical_value(*entry->row, entry->value);
+  const auto need = [&](std::string_view key, std::string_view what) {
+    problems.error(s.where_of("driver"),
+                   fmt::format("{} {}: driver = {} needs {} ({})", passdb ? "passdb" : "userdb",
+                               log_safe_line(s.name, 80), driver, key, what));
+  };
+  if (driver == "none") {
+    problems.error(s.where_of("driver"),
+                   fmt::format("{} {}: driver is missing (one of static, passwd-file, sql{})",
+                               passdb ? "passdb" : "userdb", log_safe_line(s.name, 80),
+                               passdb ? "" : ", prefetch"));
+    return;
+  }
+  if (driver == "passwd-file" && !has_value(s, "args") && !has_value(s, "passwd_file_path")) {
+    need("passwd_file_path", "the file");
+  }
+  if (driver == "sql") {
+    const Entry* const sql = s.find_given("sql_driver");
+    if (sql == nullptr || canonical_value(*sql->row, sql->value) == "none") {
+      need("sql_driver", "sqlite");
+    }
+    if (!has_value(s, "connect")) need("connect", "the SQLite file");
+    if (has_value(s, "args")) {
+      problems.error(s.where_of("args"),
+                     "args: a file of sql settings is not read; put its keys into this section "
+                     "(driver there is sql_driver here)");
+    }
+  }
+  for (const DriverKey& k : kDriverKeys) {
+    if (k.drivers == driver || !has_value(s, k.key)) continue;
+    problems.warning(s.where_of(k.key), fmt::format("{} has no effect with driver = {} (it is for "
+                                                    "{})",
+                                                    k.key, driver, k.drivers));
+  }
+}
+
+/// What a block's connections get for `key`: its own, or the global one.
+bool effective(const ConfigurationImpl& impl, const Section& block, std::string_view key) {
+  return has_value(block, key) || has_value(impl.global(), key);
+}
+
+void check_pair(const ConfigurationImpl& impl, const Section& block, std::string_view cert,
+                std::string_view key, Problems& problems) {
+  if (has_value(block, cert) && !effective(impl, block, key)) {
+    problems.error(block.where_of(cert), fmt::format("{} is set, but {} is not", cert, key));
+  }
+  if (has_value(block, key) && !effective(impl, block, cert)) {
+    problems.error(block.where_of(key), fmt::format("{} is set, but {} is not", key, cert));
+  }
+}
+
+/// The first listener that speaks TLS from the first byte.
+const Section* ssl_listener(const ConfigurationImpl& impl) {
+  for (const ServiceSettings& service : impl.services) {
+    for (const ListenerSettings& listener : service.listeners) {
+      if (listener.kind != ListenerSettings::Kind::inet || !listener.ssl) continue;
+      return impl.find(Kind::inet_listener, service.name, listener.name);
+    }
+  }
+  return nullptr;
+}
+
+void check_server_certificate(const ConfigurationImpl& impl, Problems& problems) {
+  const bool logins =
+      std::any_of(impl.services.begin(), impl.services.end(),
+                  [](const ServiceSettings& s) { return s.type == ServiceType::login; });
+  const Ssl ssl = impl.global_as<LoginSettings>().ssl;
+  if (!logins || ssl == Ssl::no || has_value(impl.global(), "ssl_cert")) return;
+  const Where& where = impl.global().where_of("ssl");
+  const std::string what =
+      fmt::format("ssl = {}, but ssl_cert is not set", ssl == Ssl::yes ? "yes" : "required");
+  const auto blocks = impl.blocks();
+  const bool elsewhere = std::any_of(blocks.begin(), blocks.end(), [](const Section* block) {
+    return has_value(*block, "ssl_cert");
+  });
+  if (elsewhere) {
+    problems.warning(where, what +
+                                " for connections that no filter with a certificate matches; "
+                                "they cannot use TLS");
+    return;
+  }
+  const Section* const listener = ssl_listener(impl);
+  if (listener != nullptr) {
+    const bool own = listener->where.line != 0;
+    problems.error(own ? listener->where_of("ssl") : where,
+                   fmt::format("{}, and [{}] needs one (ssl_cert = </path/of/cert.pem and ssl_key "
+                               "= </path/of/key.pem, or ssl = no)",
+                               what, listener->head()));
+  } else if (ssl == Ssl::required) {
+    problems.error(where, what +
+                              ", so nobody could log in (ssl_cert = </path/of/cert.pem and "
+                              "ssl_key = </path/of/key.pem)");
+  } else {
+    problems.warning(where, what + "; TLS is not offered");
+  }
+}
+
+}  // namespace
+
+void check_databases(const ConfigurationImpl& impl, Problems& problems) {
+  bool passdb = false;
+  for (const Section& s : impl.sections) {
+    if (s.kind == Kind::passdb || s.kind == Kind::userdb) check_database(s, problems);
+    passdb = passdb || s.kind == Kind::passdb;
+  }
+  const bool own_auth = impl.global().find_given("auth_socket_path") == nullptr;
+  if (!passdb && own_auth) {
+    problems.warning(impl.global().where, "there is no [passdb NAME], so nobody can log in");
+  }
+}
+
+void check_tls(const ConfigurationImpl& impl, Problems& problems) {
+  for (const Section& s : impl.sections) {
+    if (s.kind != Kind::block) continue;
+    check_pair(impl, s, "ssl_cert", "ssl_key", problems);
+    check_pair(impl, s, "ssl_alt_cert", "ssl_alt_key", problems);
+    check_pair(impl, s, "ssl_client_cert", "ssl_client_key", problems);
+  }
+  check_server_certificate(impl, problems);
+}
+
+}  // namespace postern::config

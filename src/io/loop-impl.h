@@ -28,6 +28,7 @@ class LoopImpl {
   void run_once(bool wait) noexcept;
   void stop() noexcept { stopping_ = true; }
   TimePoint now() noexcept;
+  std::uint64_t turn() const noexcept { return turn_; }
   void after_fork() noexcept;
 
   void retire(void* object, void (*destroy)(void*) noexcept) {
@@ -46,7 +47,8 @@ class LoopImpl {
  private:
   void end_turn() noexcept;
   bool has_work() const noexcept;
-  void call_deferred() noexcept;
+  void make_deferred_calls() noexcept;
+  void call_deferred_objects() noexcept;
   void apply_dirty() noexcept;
   void destroy_retired() noexcept;
 
@@ -57,6 +59,7 @@ class LoopImpl {
   std::vector<std::pair<void*, void (*)(void*) noexcept>> retired_;
   Deferred ring_;  // deferred objects, oldest first
   TimePoint now_{};
+  std::uint64_t turn_ = 0;
   bool stopping_ = false;
 };
 

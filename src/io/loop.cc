@@ -118,20 +118,27 @@ void LoopImpl::run_once(bool wait) noexcept {
   const int flags =
       EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | (wait && !has_work() ? 0 : EVLOOP_NONBLOCK);
   now_ = TimePoint{};
+  ++turn_;
   POSTERN_CHECK(event_base_loop(base_.get(), flags) >= 0);
   end_turn();
 }
 
 void LoopImpl::end_turn() noexcept {
-  call_deferred();
+  make_deferred_calls();
+  destroy_retired();
+  call_deferred_objects();
   destroy_retired();
   log::flush();
 }
 
-void LoopImpl::call_deferred() noexcept {
+void LoopImpl::make_deferred_calls() noexcept {
+  if (deferred_calls_.empty()) return;
   std::vector<Callback<>> calls;
   calls.swap(deferred_calls_);
   for (const Callback<>& call : calls) call();
+}
+
+void LoopImpl::call_deferred_objects() noexcept {
   if (ring_.next_ == &ring_) return;
   // Only up to what is the last one now: who triggers again in its call has its turn later. The
   // marker is a member of the ring like any other, so anything may be cancelled meanwhile.
@@ -170,6 +177,9 @@ void Loop::stop() noexcept {
 }
 TimePoint Loop::now() const noexcept {
   return impl_->now();
+}
+std::uint64_t Loop::turn() const noexcept {
+  return impl_->turn();
 }
 void Loop::defer(Callback<> call) {
   impl_->defer(call);

@@ -53,8 +53,9 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  /// Runs until stop(). At the end of every turn: deferred calls, then what was retired is
-  /// destroyed, then log::flush().
+  /// Runs until stop(). At the end of every turn: defer()red calls, then what was retired is
+  /// destroyed, then Deferred objects that are left are called (and what they retire destroyed),
+  /// then log::flush().
   void run() noexcept;
   /// One turn; waits for something to happen if `wait`. For tests.
   void run_once(bool wait) noexcept;
@@ -63,6 +64,9 @@ class Loop {
 
   /// The time this turn began, no system call.
   TimePoint now() const noexcept;
+
+  /// How many turns there have been.
+  std::uint64_t turn() const noexcept;
 
   /// Destroys `object` at the end of this turn, so that it may end in the middle of its own
   /// callback. After the call, return.

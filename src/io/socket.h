@@ -69,8 +69,8 @@ void set_user_timeout(int fd, unsigned milliseconds) noexcept;
 /// One packet on a SOCK_SEQPACKET socket, with at most one descriptor.
 struct Packet {
   WipingBuffer bytes;
-  UniqueFd fd;              // none if none came
-  pid_t pid = 0;            // of the sender by SCM_CREDENTIALS, 0 unless SO_PASSCRED is set
+  UniqueFd fd;    // none if none came
+  pid_t pid = 0;  // of the sender by SCM_CREDENTIALS, 0 unless SO_PASSCRED is set
 };
 /// @return Error EAGAIN: nothing there; ENOTCONN: end of file; EMSGSIZE: longer than `limit`
 Result<Packet> receive_packet(int fd, std::size_t limit);

@@ -39,9 +39,10 @@ class Call {
   void done(int code, std::string_view text = {});
 
  private:
-  friend class Service;
-  Call(class Service* service, std::uint64_t id, std::string verb, std::vector<std::string> arguments);
-  class Service* service_ = nullptr;
+  friend class ServiceImpl;
+  Call(class ServiceImpl* service, std::uint64_t id, std::string verb,
+       std::vector<std::string> arguments);
+  class ServiceImpl* service_ = nullptr;
   std::uint64_t id_ = 0;
   std::string verb_;
   std::vector<std::string> arguments_;
@@ -53,8 +54,10 @@ class Handler {
   virtual ~Handler() = default;
   /// A connection came in on listener `index` (of snapshot.listeners).
   virtual void on_accept(std::size_t index, io::Accepted connection) noexcept = 0;
-  /// No new clients any more (drain, or the master is gone): listeners are closed already. Call
-  /// Service::finish() when the last client has gone, at once if there is none.
+  /// No new clients any more (drain, service_count used up, or the master is gone): listeners are
+  /// closed already. Call Service::finish() when the last client has gone, at once if there is
+  /// none. Called once. If service_count is what ended it, the last client's on_accept has been
+  /// called before.
   virtual void on_drain() noexcept = 0;
   /// SIGTERM: end the clients with a word, then finish(); 5 s later the process ends anyway.
   virtual void on_terminate() noexcept = 0;
@@ -97,16 +100,18 @@ class Service {
 
   /// Confines the process (privilege.h), tells the master it is ready and runs the loop until
   /// finish(). When the command line says `--template`, it forks on the master's order instead and
-  /// each copy runs.
+  /// each copy runs: the loop does not turn in a template, so timers and watches that the Handler's
+  /// constructor starts begin in the copies. The template is confined before its first copy.
   /// @return the exit status
   int run(Handler& handler);
 
   /// Tells what is going on; the service sends `status` when the process becomes full or stops
   /// being full at once, otherwise at most once a second, and stops accepting while full or while
   /// accept() is out of descriptors. service_count is counted here: once it is used up the
-  /// listeners close, `finished` is sent and the process ends with its last client.
+  /// listeners close, `finished` is sent when no client before login is left (until then the
+  /// master may want to evict it), and the process ends with its last session.
   void set_load(Load load) noexcept;
-  /// The last client is gone: ends run().
+  /// The last client is gone: ends run() with this turn.
   void finish() noexcept;
   bool draining() const noexcept;
   bool master_gone() const noexcept;
@@ -118,8 +123,8 @@ class Service {
 
  private:
   friend class Call;
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  friend class ServiceImpl;
+  std::unique_ptr<class ServiceImpl> impl_;
 };
 
 }  // namespace postern::service

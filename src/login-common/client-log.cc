@@ -1,0 +1,99 @@
+// What the log says of a client.
+#include <fmt/format.h>
+
+#include "lib/log.h"
+#include "login-common/client.h"
+#include "login-common/proxy-log.h"
+
+namespace postern::login {
+
+/// Made at first use: a trusted hop may have named it, or changed the address that is in it.
+const std::string& Client::session() {
+  if (session_.empty()) session_ = shared_.session_ids.make(remote_);
+  return session_;
+}
+
+bool Client::compat() const noexcept {
+  return settings_->login_compat == config::LoginCompat::dovecot_2_3;
+}
+
+std::uint64_t Client::seconds_since(io::TimePoint when) const noexcept {
+  const auto passed =
+      std::chrono::duration_cast<std::chrono::seconds>(shared_.loop.now() - when).count();
+  return passed > 0 ? static_cast<std::uint64_t>(passed) : 0;
+}
+
+std::string Client::secured_text() const {
+  if (stream_ && (tls_handshaking_ || (!context_.security.tls && !tls_error_.empty()))) {
+    return tls_error_.empty() ? "TLS handshaking" : "TLS handshaking: " + tls_error_;
+  }
+  if (context_.security.tls) return tls_error_.empty() ? "TLS" : "TLS: " + tls_error_;
+  return context_.security.secured ? "secured" : "";
+}
+
+std::string Client::ssl_text() const {
+  return stream_ && context_.security.tls && stream_->tls() ? stream_->tls_info().text()
+                                                            : std::string();
+}
+
+std::string Client::elements() {
+  const LogElements& format = log_elements(*settings_);
+  const std::string secured = secured_text();
+  const std::string ssl = ssl_text();
+  LogFacts facts;
+  facts.user = user_;
+  facts.original_user = original_user_;
+  facts.auth_user = auth_user_;
+  facts.service = shared_.protocol.name;
+  facts.remote = remote_;
+  facts.local = local_;
+  facts.real_remote = real_remote_;
+  facts.real_local = real_local_;
+  facts.mech = mech_;
+  facts.secured = secured;
+  facts.ssl_security = ssl;
+  facts.session = session();
+  facts.listener = listener_.name;
+  facts.local_name = local_name_;
+  facts.passdb = &passdb_fields_;
+  return format.render(facts);
+}
+
+void Client::log_line(log::Level level, std::string_view message) {
+  log::write(level, session_line(*settings_, message, elements()));
+}
+
+/// The one line about a client that did not get through.
+void Client::log_end() {
+  if (std::exchange(logged_, true)) return;
+  facts_.connected_seconds = seconds_since(connected_);
+  facts_.attempts_seconds = facts_.attempts == 0 ? 0 : seconds_since(first_attempt_);
+  facts_.auth_started_seconds = facts_.attempts == 0 ? 0 : seconds_since(auth_started_);
+  // A client that never got as far as the greeting because of its own handshake has not waited for
+  // auth.
+  if (state_ == State::handshake) facts_.greeted = true;
+  std::string message = "Disconnected: " + close_reason_;
+  const std::string remark = with_remark_ ? end_remark(facts_) : std::string();
+  if (!remark.empty()) message += " " + remark;
+  // A balancer's or monitor's knock is no news.
+  if (facts_.attempts == 0 &&
+      any_contains(settings_->login_healthcheck_networks, real_remote_.ip)) {
+    if (log::debug_enabled()) log_line(log::Level::debug, message);
+    return;
+  }
+  log_line(log::Level::info, message);
+}
+
+SessionRow Client::row() {
+  SessionRow out;
+  out.user = user_;
+  out.service = shared_.protocol.name;
+  out.rip = remote_.ip.text();
+  out.lip = local_.ip.text();
+  out.session = session();
+  out.secured = secured_text();
+  out.state = "login";
+  return out;
+}
+
+}  // namespace postern::login

@@ -1,0 +1,194 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/snapshot.h"
+#include "io/loop.h"
+#include "io/stream.h"
+#include "lib/log.h"
+#include "login-common/auth-client.h"
+#include "login-common/client-dialogue.h"
+#include "login-common/log-line.h"
+#include "login-common/protocol.h"
+#include "login-common/proxy.h"
+#include "login-common/session-id.h"
+#include "login-common/tls-contexts.h"
+
+/// A client from accept() to the end of its login: drives the protocol's dialogue, asks auth, and
+/// hands both streams to the relay or says why not. One line about it reaches the log.
+namespace postern::login {
+
+class Client;
+
+/// What the clients of a process share. Everything outlives them.
+struct ClientShared {
+  io::Loop& loop;
+  const Protocol& protocol;
+  config::LoginConfig& config;
+  AuthClient& auth;
+  ProxyCore& proxy;
+  TlsContexts& tls;
+  SessionIds& session_ids;
+  std::string host_name;  // in the text of temporary failures
+  /// Every client reads here; what is left of it is kept by the client.
+  std::array<char, 8192> read_buffer{};
+};
+
+/// Who keeps the clients.
+class ClientOwner {
+ public:
+  /// The client has ended and is to be retired (Loop::retire); it does nothing any more.
+  virtual void on_client_end(Client& client) noexcept = 0;
+
+ protected:
+  ~ClientOwner() = default;
+};
+
+class Client final : public AuthListener {
+ public:
+  static constexpr std::size_t kMaxOutput = 4096;  // unsent bytes at which no command is taken
+  static constexpr std::chrono::seconds kGreetingNotice{10};
+  static constexpr std::chrono::seconds kAuthNotice{30};
+  static constexpr std::chrono::seconds kCloseTimeout{5};  // for the last words to leave
+  static constexpr unsigned kReportEvery = 10;             // failures
+
+  /// @param listener  borrowed, outlives the client
+  Client(ClientShared& shared, ClientOwner& owner, const config::SocketInfo& listener, UniqueFd fd,
+         const Endpoint& remote, const Endpoint& local);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Begins; may end the client.
+  void start();
+  /// Auth's handshake is done: the greeting can go out.
+  void on_auth_ready();
+  /// Ends it with a word, in the protocol's form. May be called in any state but its own callback.
+  void disconnect(ClientDialogue::Bye kind, std::string_view text, std::string_view reason);
+
+  bool waits_for_greeting() const noexcept { return state_ == State::greeting; }
+  /// Nothing is under way for it: such a client goes first when room is needed.
+  bool idle() const noexcept { return state_ <= State::command; }
+  /// It has begun to authenticate and leaves us waiting.
+  bool owes_response() const noexcept { return state_ == State::response; }
+  /// It is on its way out, or relayed already.
+  bool ended() const noexcept { return state_ >= State::closing; }
+  bool tls() const noexcept { return context_.security.tls; }
+  /// For posternctl.
+  SessionRow row();
+
+  /// Where it stands in its owner's list.
+  std::list<std::unique_ptr<Client>>::iterator position;
+
+  // AuthListener
+  void on_auth_continue(std::string_view base64) noexcept override;
+  void on_auth_ok(wire::AuthReplyOk&& reply) noexcept override;
+  void on_auth_fail(wire::AuthReplyFail&& reply) noexcept override;
+  void on_auth_lost() noexcept override;
+
+ private:
+  enum class State : std::uint8_t {
+    handshake,  // TLS from the first byte
+    greeting,   // auth's mechanisms are not known yet
+    command,
+    starttls,  // the reply is on its way, then TLS
+    auth,      // auth is busy
+    response,  // the client is to send a SASL response
+    proxying,
+    closing,  // the last words are on their way
+    ended,
+  };
+
+  // Life (client.cc).
+  void on_event(unsigned events) noexcept;
+  void on_time() noexcept;
+  void on_server_name(std::string_view name, std::shared_ptr<io::TlsContext>& context) noexcept;
+  void select_settings();
+  void greet();
+  void begin_tls();
+  void tls_started();
+  void read();
+  void process(std::string_view bytes);
+  std::size_t run_commands(std::string_view bytes);
+  bool obey(Wish wish, std::string_view rest);
+  void apply_forwarded();
+  bool flush();
+  void settle();
+  void arm_timer();
+  void notice();
+  void close(std::string_view reason, bool with_remark = true);
+  void end();
+
+  // Authentication (client-auth.cc).
+  void authenticate();
+  std::optional<AuthResult> refuse(const AuthRequest& request);
+  void send_request(AuthRequest& request);
+  void fail(AuthResult result);
+  void local_failure(AuthResult result, std::string_view text);
+  void count_failure();
+  void remember_names(const std::string& user, const std::string& original,
+                      const std::string& auth_user);
+  void refuse_login(const wire::AuthReplyOk& reply);
+  void no_mail_service();
+  void start_proxy(wire::AuthReplyOk&& reply);
+  void on_verdict(ProxyVerdict verdict);
+  void resume();
+  void log_failures();
+  AuthResult temporary_failure() const;
+
+  // What the log says (client-log.cc).
+  const std::string& session();
+  std::string elements();
+  std::string secured_text() const;
+  std::string ssl_text() const;
+  void log_line(log::Level level, std::string_view message);
+  void log_end();
+  std::uint64_t seconds_since(io::TimePoint when) const noexcept;
+  bool compat() const noexcept;
+
+  ClientShared& shared_;
+  ClientOwner& owner_;
+  const config::SocketInfo& listener_;
+  std::unique_ptr<io::Stream> stream_;
+  std::shared_ptr<const config::LoginSettings> settings_;
+  ClientContext context_;
+  std::unique_ptr<ClientDialogue> dialogue_;
+  State state_ = State::greeting;
+  Endpoint remote_, local_;            // as a trusted hop says
+  Endpoint real_remote_, real_local_;  // of the socket
+  WipingBuffer input_;                 // read, not yet taken by the dialogue
+  WipingBuffer out_;                   // to be written at the end of the wake-up
+  std::uint64_t sent_ = 0;             // bytes
+  bool blocked_ = false;               // out_ waits for the client to read
+  bool tls_handshaking_ = false;
+  std::string tls_error_;
+
+  io::Timer timer_;
+  io::TimePoint connected_, deadline_, notice_at_{};
+  std::string session_, local_name_;
+  std::optional<unsigned> ttl_;
+  std::vector<std::pair<std::string, std::string>> forward_;
+
+  // The logins it tried.
+  std::uint32_t auth_id_ = 0;
+  std::string mech_, user_, original_user_, auth_user_;
+  std::vector<std::pair<std::string, std::string>> passdb_fields_;
+  std::unique_ptr<ProxyAttempt> attempt_;
+  EndFacts facts_;
+  unsigned failures_ = 0;
+  io::TimePoint first_attempt_{}, auth_started_{};
+  std::string close_reason_;
+  bool with_remark_ = true;
+  bool logged_ = false;
+};
+
+}  // namespace postern::login

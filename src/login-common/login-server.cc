@@ -1,0 +1,198 @@
+#include "login-common/login-server.h"
+
+#include <fmt/format.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "wire/channel.h"
+
+namespace postern::login {
+namespace {
+
+/// From the master: the keys of TLS tickets in base64, newest first.
+constexpr std::string_view kTicketKeys = "ticket-keys";
+constexpr std::string_view kTemplateOption = "--template";
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
+}
+
+ProxyCore::Protocol proxy_protocol(const Protocol& protocol) {
+  ProxyCore::Protocol out;
+  out.name = protocol.name;
+  out.port = protocol.port;
+  out.ssl_port = protocol.ssl_port;
+  out.make_dialogue = protocol.make_backend_dialogue;
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> row_fields(const SessionRow& row) {
+  std::vector<std::pair<std::string, std::string>> out{
+      {"user", row.user},       {"service", row.service}, {"rip", row.rip},    {"lip", row.lip},
+      {"session", row.session}, {"secured", row.secured}, {"state", row.state}};
+  if (!row.dest_ip.empty()) {
+    out.emplace_back("dest-user", row.dest_user);
+    out.emplace_back("dest-ip", row.dest_ip);
+    out.emplace_back("dest-port", row.dest_port);
+  }
+  return out;
+}
+
+}  // namespace
+
+LoginServer::LoginServer(service::Service& service, const Protocol& protocol, int argc, char** argv)
+    : service_(service),
+      protocol_(protocol),
+      config_(service.take_snapshot()),
+      global_(config_.global(protocol.name)),
+      proxy_(ProxyCore::make(service.loop(), proxy_protocol(protocol), service.listeners())),
+      auth_(service.loop(), auth_connector(), global_->auth_socket_path),
+      shared_{service.loop(), protocol,     config_,     auth_, *proxy_,
+              tls_,           session_ids_, host_name(), {}},
+      clients_(shared_),
+      title_(argc, argv) {
+  for (const config::SocketInfo& listener : service_.listeners()) {
+    if (listener.haproxy) {
+      log::fatal(EX_CONFIG,
+                 "listener {} ({}): haproxy = yes is not supported yet; remove it, or let the "
+                 "balancer connect without a PROXY header",
+                 listener.name, listener.text());
+    }
+  }
+  log::set_debug(global_->auth_debug);
+  const auto with_certificates = config_.with_certificates(protocol_.name);
+  tls_.load(with_certificates);
+  proxy_->prepare(*global_);
+  for (const auto& settings : with_certificates) {
+    if (settings != global_) proxy_->prepare(*settings);
+  }
+  changed_.start(service_.loop(), io::Callback<>::to<&LoginServer::on_change>(*this));
+  clients_.on_change([this]() { changed_.trigger(); });
+  proxy_->on_change([this]() { changed_.trigger(); });
+  auth_.on_change([this]() { clients_.auth_ready(); }, [this]() { clients_.auth_broken(); });
+}
+
+LoginServer::~LoginServer() = default;
+
+/// A path below base_dir is asked of the master, since this process may be confined where no path
+/// leads out. An absolute one (another program's socket) is tried directly if the master will not.
+AuthClient::Connect LoginServer::auth_connector() {
+  const std::string path = global_->auth_socket_path;
+  if (!path.starts_with('/')) {
+    return [this, path](std::function<void(Result<UniqueFd>)> answer) {
+      service_.connect("auth/" + path, std::move(answer));
+    };
+  }
+  return [this, path](std::function<void(Result<UniqueFd>)> answer) {
+    // Asked of the master too, the answer never comes before this returns.
+    service_.connect(path, [path, answer = std::move(answer)](Result<UniqueFd> fd) {
+      answer(fd.ok() ? std::move(fd) : io::connect_unix(path));
+    });
+  };
+}
+
+void LoginServer::on_accept(std::size_t index, io::Accepted connection) noexcept {
+  clients_.add(service_.listeners()[index], std::move(connection));
+}
+
+void LoginServer::on_change() noexcept {
+  service::Load load;
+  load.clients = static_cast<unsigned>(clients_.size());
+  load.relaying = proxy_->relaying();
+  service_.set_load(load);
+  if (global_->verbose_proctitle) show_title();
+  if (ending_ && load.clients == 0 && load.relaying == 0) service_.finish();
+}
+
+void LoginServer::show_title() {
+  TitleFacts facts;
+  facts.instance = global_->instance_name;
+  facts.program = protocol_.program;
+  facts.pre_login = clients_.size();
+  facts.proxies = proxy_->relaying();
+  if (facts.pre_login + facts.proxies == 1) {
+    const auto take = [&facts](const SessionRow& row) {
+      facts.only_ip = row.rip;
+      facts.only_tls = row.secured.starts_with("TLS");
+    };
+    clients_.for_each(take);
+    proxy_->for_each(take);
+  }
+  title_.set(title_text(facts));
+}
+
+void LoginServer::on_drain() noexcept {
+  ending_ = true;
+  changed_.trigger();
+}
+
+void LoginServer::on_terminate() noexcept {
+  ending_ = true;
+  clients_.shut_down();
+  proxy_->kick([](const SessionRow&) { return true; }, "Process shutting down");
+  changed_.trigger();
+}
+
+void LoginServer::on_evict(unsigned count) noexcept {
+  clients_.evict(count);
+}
+
+void LoginServer::on_forked() noexcept {
+  connect_auth();
+}
+
+bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string>& fields,
+                            UniqueFd /*fd*/) noexcept {
+  if (verb != kTicketKeys || fields.size() != 1) return false;
+  const auto keys = base64_decode(fields.front());
+  const Status status = keys ? tls_.set_ticket_keys(keys->view()) : Error{1, "no base64"};
+  if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);
+  return true;
+}
+
+void LoginServer::on_call(service::Call call) noexcept {
+  if (call.verb() == wire::kSessions) return answer_sessions(call);
+  if (call.verb() == wire::kKick) return answer_kick(call);
+  call.done(EX_USAGE, "unknown question");
+}
+
+void LoginServer::answer_sessions(service::Call& call) {
+  const auto mask = SessionMask::parse(call.arguments());
+  if (!mask.ok()) return call.done(EX_USAGE, mask.error().text);
+  const auto visit = [&call, &mask](const SessionRow& row) {
+    if (mask.value().matches(row)) call.row(row_fields(row));
+  };
+  clients_.for_each(visit);
+  proxy_->for_each(visit);
+  call.done(0);
+}
+
+void LoginServer::answer_kick(service::Call& call) {
+  const auto mask = SessionMask::parse(call.arguments());
+  if (!mask.ok()) return call.done(EX_USAGE, mask.error().text);
+  // Kicking everybody is what stop is for.
+  if (call.arguments().empty()) return call.done(EX_USAGE, "nothing says who is to be kicked");
+  const unsigned kicked =
+      clients_.kick(mask.value()) +
+      proxy_->kick([&mask](const SessionRow& row) { return mask.value().matches(row); },
+                   "Kicked by admin");
+  call.done(0, fmt::to_string(kicked));
+}
+
+int run(const Protocol& protocol, int argc, char** argv) {
+  service::Service service(protocol.program);
+  bool is_template = false;
+  for (int i = 1; i < argc; ++i) is_template |= argv[i] == kTemplateOption;
+  LoginServer server(service, protocol, argc, argv);
+  if (!is_template) server.connect_auth();
+  return service.run(server);
+}
+
+}  // namespace postern::login

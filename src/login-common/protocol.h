@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "login-common/backend-dialogue.h"
+#include "login-common/client-dialogue.h"
+
+/// What one protocol brings; all else is shared. A login program is a table of this kind and a call
+/// of login::run().
+namespace postern::login {
+
+struct Protocol {
+  std::string_view program;  // "imap-login": of the log
+  std::string_view name;     // "imap": `service=` to auth, %{service}, [protocol NAME]
+  std::uint16_t port = 0;    // of the backend, unless the passdb says otherwise
+  std::uint16_t ssl_port = 0;
+  std::unique_ptr<ClientDialogue> (*make_client_dialogue)(const ClientContext&) = nullptr;
+  std::unique_ptr<BackendDialogue> (*make_backend_dialogue)(const BackendTarget&) = nullptr;
+  bool private_mechanisms = false;    // POP3: APOP may be used though it is not advertised
+  bool refuse_anonymous = false;      // submission, ManageSieve
+  bool final_response_in_ok = false;  // the success reply can carry SASL data
+};
+
+/// Runs the process: never returns before it ends.
+/// @param argv  of main(); its memory is used for the process title
+/// @return the exit status
+int run(const Protocol& protocol, int argc, char** argv);
+
+}  // namespace postern::login

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "config/snapshot.h"
+#include "io/tls.h"
+#include "lib/result.h"
+#include "lib/secret.h"
+
+/// The TLS contexts towards clients: one for each set of certificates and parameters, however many
+/// filters lead to it. A name that a client invents leads to the settings of no filter, and so to a
+/// context that is there already.
+namespace postern::login {
+
+class TlsContexts {
+ public:
+  using Settings = std::shared_ptr<const config::LoginSettings>;
+  static constexpr std::size_t kMaxSettings = 4096;  // remembered by their pointer
+  static constexpr std::size_t kMaxContexts = 16384;
+
+  /// Makes every context that a block of the configuration asks for, before the process forks or
+  /// is confined. What is wrong is logged; connections that need it fail plainly.
+  void load(const std::vector<Settings>& all);
+  /// The context for a connection. The settings are kept as long as they are a key here.
+  Result<std::shared_ptr<io::TlsContext>> get(const Settings& settings);
+  /// From the master, newest first, 80 bytes each; also for contexts made later.
+  /// Keys of a wrong size are an Error, and the old ones stay.
+  Status set_ticket_keys(std::string_view keys);
+  std::size_t size() const noexcept { return entries_.size(); }
+
+ private:
+  struct Key {
+    config::FileText cert, key, alt_cert, alt_key;
+    config::TlsVersion min_protocol{};
+    std::string cipher_list, cipher_suites, curves;
+    bool prefer_server = false;
+    std::vector<std::string> options;
+    bool operator==(const Key& other) const noexcept;
+  };
+  struct Entry {
+    Key key;
+    Result<std::shared_ptr<io::TlsContext>> context;
+  };
+  static Key key_of(const config::LoginSettings& settings);
+
+  std::vector<Entry> entries_;
+  std::unordered_map<Settings, std::size_t> by_settings_;
+  Secret ticket_keys_;
+};
+
+/// What is wrong with the dates of the first certificate in `pem`: "expired on …", "not valid
+/// before …", or nothing.
+std::string certificate_date_problem(std::string_view pem);
+
+}  // namespace postern::login

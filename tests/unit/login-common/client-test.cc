@@ -10,6 +10,7 @@
 #include "io/socket.h"
 #include "login-common/client-table.h"
 #include "proxy-fixture.h"
+#include "test-certificate.h"
 
 namespace postern::login {
 namespace {
@@ -263,6 +264,64 @@ TEST(Client, MayFailOnlySoOften) {
   EXPECT_EQ(process.talk(fd, "AUTH X\n"), failed(Outcome::mech_invalid));
   EXPECT_EQ(process.talk(fd, "AUTH X\n"),
             failed(Outcome::mech_invalid) + "bye Too many failed authentications\n");
+}
+
+/// The client's end, with TLS.
+struct TlsPeer {
+  explicit TlsPeer(io::Loop& loop, UniqueFd fd) {
+    stream.open(loop, std::move(fd), io::Callback<unsigned>::to<&TlsPeer::on_event>(*this));
+    io::TlsContext::ClientTrust trust;
+    auto context = io::TlsContext::client(trust, {});
+    EXPECT_TRUE(context.ok());
+    stream.start_tls_client(std::move(context).value(), "mail.test", io::Verify::none);
+  }
+  void on_event(unsigned events) noexcept {
+    if ((events & io::Stream::kTlsFailed) != 0) heard += "tls failed";
+    if ((events & io::Stream::kTlsStarted) != 0) {
+      started = true;
+      stream.want(true, false);
+    }
+    if ((events & io::Stream::kReadable) == 0) return;
+    std::array<char, 4096> buffer{};
+    const io::IoResult got = stream.read(buffer.data(), buffer.size());
+    if (got.status == io::IoStatus::ok) heard.append(buffer.data(), got.bytes);
+    if (got.status == io::IoStatus::closed) stream.want(false, false);
+  }
+  io::Stream stream;
+  std::string heard;
+  bool started = false;
+};
+
+TEST(Client, IsGreetedInsideTlsAndBySni) {
+  const test::TestCertificate pem = test::make_certificate(test::TestCertificateSpec(), nullptr);
+  Process process(Given{{"ssl_cert", pem.chain}, {"ssl_key", pem.key}});
+  process.auth_is_ready();
+  process.rip = "127.0.0.2";
+  process.listener.ssl = true;
+  TlsPeer peer(process.loop, process.connect());
+  ASSERT_TRUE(test::run_until(process.loop, [&peer]() { return !peer.heard.empty(); }));
+  EXPECT_EQ(peer.heard, "hello\n");
+  // TLS secures it: auth is asked, and told of TLS and of the name.
+  EXPECT_EQ(peer.stream.write("AUTH PLAIN\n").status, io::IoStatus::ok);
+  ASSERT_TRUE(
+      test::run_until(process.loop, [&process]() { return process.auth.open_requests() == 1; }));
+  const std::string asked = process.hear(process.server);
+  EXPECT_NE(asked.find("\tsecured=tls\t"), std::string::npos);
+  EXPECT_NE(asked.find("\tlocal_name=mail.test\t"), std::string::npos);
+}
+
+TEST(Client, StartsTlsWhereNothingFollowed) {
+  const test::TestCertificate pem = test::make_certificate(test::TestCertificateSpec(), nullptr);
+  Process process(Given{{"ssl_cert", pem.chain}, {"ssl_key", pem.key}});
+  process.auth_is_ready();
+  UniqueFd fd = process.connect();
+  process.hear(fd);
+  EXPECT_EQ(process.talk(fd, "TLS\n"), "go\n");
+  TlsPeer peer(process.loop, std::move(fd));
+  ASSERT_TRUE(test::run_until(process.loop, [&peer]() { return peer.started; }));
+  EXPECT_EQ(peer.stream.write("x\n").status, io::IoStatus::ok);
+  ASSERT_TRUE(test::run_until(process.loop, [&peer]() { return !peer.heard.empty(); }));
+  EXPECT_EQ(peer.heard, "echo x\n");
 }
 
 TEST(ClientTable, EvictsTheOldestThatAreIdle) {

@@ -36,6 +36,8 @@ inline constexpr std::string_view kEvict = "evict";          // N: close the N o
 inline constexpr std::string_view kFork = "fork";            // ID + the new process's channel (template only)
 inline constexpr std::string_view kPipe = "pipe";            // PREFIX + read end of a log pipe (log only)
 inline constexpr std::string_view kFile = "file";            // LEVEL + open log file (log only): error, info, debug
+inline constexpr std::string_view kTicketKeys = "ticket-keys";  // KEYS: TLS ticket keys, 80 bytes each, newest
+                                                             // first (login only), after ready and on rotation
 
 // Verbs of call.
 inline constexpr std::string_view kSessions = "sessions";    // rows: the sessions of this process

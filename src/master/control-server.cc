@@ -1,0 +1,291 @@
+#include "master/control-server.h"
+
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "master/status.h"
+#include "postern-build.h"
+#include "wire/channel.h"
+
+namespace postern::master {
+
+/// One posternctl.
+class ControlServer::Connection {
+ public:
+  Connection(ControlServer& server, std::uint64_t id, UniqueFd fd)
+      : server_(server), id_(id), fd_(std::move(fd)) {
+    if (const auto peer = io::peer_credentials(fd_.get()); peer.ok()) uid_ = peer.value().uid;
+    watch_.start(server_.loop_, fd_.get(),
+                 io::Callback<unsigned>::to<&Connection::on_event>(*this));
+    watch_.want(io::FdWatch::kRead);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    if (question_ != 0) server_.supervisor_.questions().cancel(question_);
+  }
+
+  Supervisor& supervisor() noexcept { return server_.supervisor_; }
+  ControlServer& server() noexcept { return server_; }
+  void row(const wire::ControlFields& fields) { queue(wire::control_row_line(fields)); }
+  void end(int code, std::string_view text) {
+    const bool later = std::exchange(question_, 0) != 0;
+    busy_ = false;
+    queue(wire::control_end_line(code, text));
+    // What was pipelined behind a request that children had to answer.
+    if (later) process();
+  }
+  /// The answer comes from children.
+  void ask(const std::vector<std::pair<ServiceRun*, Child*>>& children, std::string_view verb,
+           const std::vector<std::string>& arguments, Questions::Answer answer) {
+    const std::uint64_t question =
+        supervisor().questions().ask(children, verb, arguments, std::move(answer));
+    if (busy_) question_ = question;
+  }
+  /// For the log: who gave an order.
+  std::string peer() const { return "uid " + std::to_string(uid_); }
+
+ private:
+  void on_event(unsigned what) noexcept {
+    if ((what & io::FdWatch::kWrite) != 0 && !flush()) return;
+    if ((what & io::FdWatch::kRead) != 0) read();
+  }
+
+  void read() noexcept {
+    std::array<char, 16384> bytes{};
+    const ssize_t n = ::read(fd_.get(), bytes.data(), bytes.size());
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0) return server_.drop(id_);
+    input_.append(bytes.data(), static_cast<std::size_t>(n));
+    process();
+  }
+
+  void process() noexcept {
+    while (!busy_ && !closing_) {
+      const std::size_t end_of_line = input_.find('\n');
+      if (end_of_line == std::string::npos ? input_.size() >= wire::kMaxControlLine
+                                           : end_of_line >= wire::kMaxControlLine) {
+        closing_ = true;
+        end(EX_USAGE,
+            "the request is longer than " + std::to_string(wire::kMaxControlLine) + " bytes");
+        return;
+      }
+      if (end_of_line == std::string::npos) return;
+      const std::string line = input_.substr(0, end_of_line);
+      input_.erase(0, end_of_line + 1);
+      dispatch(line);
+    }
+  }
+
+  void dispatch(const std::string& line);
+
+  void queue(const std::string& line) {
+    output_ += line;
+    if (output_.size() > kMaxUnread) {
+      log::warning("control: {} does not read its answer, disconnecting", peer());
+      closing_ = true;
+      output_.clear();
+    }
+    flush();
+  }
+
+  /// False: the connection is gone.
+  bool flush() noexcept {
+    std::size_t done = 0;
+    while (done < output_.size()) {
+      const ssize_t n =
+          ::send(fd_.get(), output_.data() + done, output_.size() - done, MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) break;
+      if (n < 0) {
+        server_.drop(id_);
+        return false;
+      }
+      done += static_cast<std::size_t>(n);
+    }
+    output_.erase(0, done);
+    if (output_.empty() && closing_) {
+      server_.drop(id_);
+      return false;
+    }
+    // While it has not read its answer it gets no further one.
+    watch_.want(output_.empty() ? io::FdWatch::kRead : io::FdWatch::kWrite);
+    return true;
+  }
+
+  ControlServer& server_;
+  std::uint64_t id_;
+  UniqueFd fd_;
+  io::FdWatch watch_;
+  uid_t uid_ = static_cast<uid_t>(-1);
+  std::string input_;
+  std::string output_;
+  std::uint64_t question_ = 0;
+  bool busy_ = false;     // a request is being answered
+  bool closing_ = false;  // ends once the output is out
+};
+
+struct ControlServer::Command {
+  std::string_view name;
+  void (*run)(Connection& connection, const wire::ControlFields& args);
+};
+
+namespace {
+
+std::vector<std::string> values_of(const wire::ControlFields& args, std::string_view name) {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : args) {
+    if (key == name) out.push_back(value);
+  }
+  return out;
+}
+
+std::string silent_text(unsigned silent) {
+  return silent == 0 ? std::string() : std::to_string(silent) + " processes did not answer";
+}
+
+}  // namespace
+
+void ControlServer::Connection::dispatch(const std::string& line) {
+  static constexpr std::array<Command, 9> kCommands{{
+      {"ping", [](Connection& c, const wire::ControlFields&) { c.end(EX_OK, POSTERN_VERSION); }},
+      {"who",
+       [](Connection& c, const wire::ControlFields&) {
+         c.ask(c.supervisor().login_children(), wire::kSessions, {},
+               {[&c](const ServiceRun&, pid_t pid, const RowMessage& row) {
+                  wire::ControlFields fields = row.fields;
+                  fields.emplace_back("pid", std::to_string(pid));
+                  c.row(fields);
+                },
+                [&c](int code, const std::vector<std::string>&, unsigned silent) {
+                  c.end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
+                }});
+       }},
+      {"kick",
+       [](Connection& c, const wire::ControlFields& args) {
+         if (args.empty()) return c.end(EX_USAGE, "say whom to kick");
+         std::vector<std::string> terms;
+         std::string shown;
+         for (const auto& [key, value] : args) {
+           terms.push_back(key + '=' + value);
+           shown += ' ' + key + '=' + log_safe(value);
+         }
+         log::info("control: kick{} ({})", shown, c.peer());
+         c.ask(c.supervisor().login_children(), wire::kKick, terms,
+               {{}, [&c](int code, const std::vector<std::string>& texts, unsigned silent) {
+                  std::uint64_t kicked = 0;
+                  std::string problem = silent_text(silent);
+                  for (const std::string& text : texts) {
+                    if (const auto n = decimal(text, 0, UINT32_MAX)) {
+                      kicked += *n;
+                    } else {
+                      problem = text;
+                    }
+                  }
+                  if (!problem.empty()) return c.end(code == 0 ? EX_TEMPFAIL : code, problem);
+                  c.end(EX_OK, std::to_string(kicked));
+                }});
+       }},
+      {"reload",
+       [](Connection& c, const wire::ControlFields&) {
+         log::info("control: reload ({})", c.peer());
+         const std::vector<std::string> errors = c.supervisor().reload();
+         for (const std::string& error : errors) {
+           log::error("{}", error);
+           c.row({{"error", error}});
+         }
+         c.server().watch(c.supervisor().control_listener());
+         c.end(errors.empty() ? EX_OK : EX_CONFIG,
+               errors.empty() ? "" : "the old configuration stays in use");
+       }},
+      {"stop",
+       [](Connection& c, const wire::ControlFields&) {
+         log::info("control: stop ({})", c.peer());
+         c.end(EX_OK, std::to_string(getpid()));
+         c.supervisor().stop();
+       }},
+      {"service-status",
+       [](Connection& c, const wire::ControlFields& args) {
+         service_rows(c.supervisor(), values_of(args, "name"),
+                      [&c](const wire::ControlFields& fields) { c.row(fields); });
+         c.end(EX_OK, "");
+       }},
+      {"process-status",
+       [](Connection& c, const wire::ControlFields& args) {
+         process_rows(c.supervisor(), values_of(args, "name"),
+                      [&c](const wire::ControlFields& fields) { c.row(fields); });
+         c.end(EX_OK, "");
+       }},
+      {"log-errors",
+       [](Connection& c, const wire::ControlFields& args) {
+         const std::vector<std::string> since = values_of(args, "since");
+         c.ask(c.supervisor().log_children(), wire::kLogErrors, since,
+               {[&c](const ServiceRun&, pid_t, const RowMessage& row) { c.row(row.fields); },
+                [&c](int code, const std::vector<std::string>&, unsigned silent) {
+                  c.end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
+                }});
+       }},
+      {"log-reopen",
+       [](Connection& c, const wire::ControlFields&) {
+         const Status reopened = c.supervisor().reopen_logs();
+         if (reopened.ok()) return c.end(EX_OK, "");
+         c.end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
+       }},
+  }};
+  busy_ = true;
+  const auto request = wire::parse_control_request(line);
+  if (!request.ok()) {
+    closing_ = true;
+    return end(EX_USAGE, request.error().text);
+  }
+  for (const Command& command : kCommands) {
+    if (command.name == request.value().command) return command.run(*this, request.value().args);
+  }
+  end(EX_USAGE, "unknown command: " + log_safe(request.value().command));
+}
+
+ControlServer::ControlServer(io::Loop& loop, Supervisor& supervisor)
+    : loop_(loop), supervisor_(supervisor) {}
+
+ControlServer::~ControlServer() = default;
+
+void ControlServer::watch(std::shared_ptr<Listener> listener) {
+  if (listener == listener_) return;
+  watch_.stop();
+  listener_ = std::move(listener);
+  if (!listener_) return;
+  watch_.start(loop_, listener_->fd(),
+               io::Callback<unsigned>::to<&ControlServer::on_waiting>(*this));
+  watch_.want(io::FdWatch::kRead);
+}
+
+void ControlServer::on_waiting(unsigned /*what*/) noexcept {
+  auto accepted = io::accept_connection(listener_->fd());
+  if (!accepted.ok()) {
+    if (accepted.error().code != EAGAIN) log::error("control: accept: {}", accepted.error().text);
+    return;
+  }
+  if (connections_.size() >= kMaxConnections) {
+    log::warning("control: more than {} connections, closing a new one", kMaxConnections);
+    return;
+  }
+  const std::uint64_t id = ++next_;
+  connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(accepted.value().fd)));
+}
+
+void ControlServer::drop(std::uint64_t id) noexcept {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  loop_.retire(std::move(found->second));
+  connections_.erase(found);
+}
+
+}  // namespace postern::master

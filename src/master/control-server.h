@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "io/loop.h"
+#include "io/socket.h"
+#include "master/supervisor.h"
+#include "wire/control.h"
+
+/// The control socket: what posternctl asks of the master (wire/control.h). Several may ask at
+/// once; one that does not read its answer is cut off, one that leaves is forgotten.
+namespace postern::master {
+
+class ControlServer {
+ public:
+  static constexpr std::size_t kMaxConnections = 64;
+  static constexpr std::size_t kMaxUnread = 64UL * 1024 * 1024;  // bytes of one answer not yet read
+
+  ControlServer(io::Loop& loop, Supervisor& supervisor);
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+  /// Listens on the supervisor's control listener; call it again after a reload.
+  void watch(std::shared_ptr<Listener> listener);
+
+ private:
+  class Connection;
+  struct Command;
+  friend class Connection;
+  void on_waiting(unsigned what) noexcept;
+  void drop(std::uint64_t id) noexcept;
+
+  io::Loop& loop_;
+  Supervisor& supervisor_;
+  std::shared_ptr<Listener> listener_;
+  io::FdWatch watch_;
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace postern::master

@@ -1,0 +1,146 @@
+#include "master/setup.h"
+
+#include <unistd.h>
+
+#include <set>
+#include <utility>
+
+#include "config/settings.h"
+#include "io/tls.h"
+#include "lib/text.h"
+
+namespace postern::master {
+namespace {
+
+using config::ListenerSettings;
+using config::SocketInfo;
+
+/// Adds the socket's listener to `prepared`; owner and group only mean something to root.
+void add_listener(const SocketInfo& socket, Prepared& prepared, std::vector<std::string>& errors) {
+  ListenerSpec spec;
+  if (socket.kind == ListenerSettings::Kind::inet) {
+    spec.endpoint = socket.endpoint;
+    spec.reuse_port = socket.reuse_port;
+    prepared.listeners.push_back(std::move(spec));
+    return;
+  }
+  spec.is_unix = true;
+  spec.path = socket.path;
+  spec.mode = static_cast<mode_t>(socket.mode);
+  if (geteuid() == 0) {
+    const auto uid = find_user(socket.user);
+    const auto gid = find_group(socket.group);
+    if (!uid.ok()) errors.push_back("unix_listener " + socket.name + ": " + uid.error().text);
+    if (!gid.ok()) errors.push_back("unix_listener " + socket.name + ": " + gid.error().text);
+    if (!uid.ok() || !gid.ok()) return;
+    spec.uid = uid.value();
+    spec.gid = gid.value();
+  }
+  prepared.listeners.push_back(std::move(spec));
+}
+
+ListenerSpec spec_of(const SocketInfo& socket) {
+  ListenerSpec spec;
+  spec.is_unix = socket.kind == ListenerSettings::Kind::unix_socket;
+  spec.endpoint = socket.endpoint;
+  spec.path = socket.path;
+  return spec;
+}
+
+}  // namespace
+
+std::vector<SocketInfo> sockets_of(const config::Configuration& configuration,
+                                   const std::string& service) {
+  std::vector<SocketInfo> out = configuration.sockets(service);
+  const config::ServiceSettings* settings = configuration.service(service);
+  if (settings != nullptr && settings->type == config::ServiceType::worker) {
+    SocketInfo internal;
+    internal.kind = ListenerSettings::Kind::unix_socket;
+    internal.name = kWorkerSocket;
+    internal.path = configuration.master().base_dir + '/' + std::string(kWorkerSocket);
+    internal.mode = 0600;
+    out.push_back(std::move(internal));
+  }
+  return out;
+}
+
+std::vector<std::string> check_certificates(const config::Configuration& configuration) {
+  std::vector<std::string> errors;
+  for (const auto& entry : configuration.tls()) {
+    const config::LoginSettings& settings = *entry.settings;
+    if (settings.ssl == config::Ssl::no || settings.ssl_cert.empty()) continue;
+    const std::string_view password = settings.ssl_key_password.reveal();
+    std::vector<io::CertificatePem> pems{
+        {settings.ssl_cert.reveal(), settings.ssl_key.reveal(), password}};
+    if (!settings.ssl_alt_cert.empty()) {
+      pems.push_back({settings.ssl_alt_cert.reveal(), settings.ssl_alt_key.reveal(), password});
+    }
+    io::TlsParameters parameters;
+    parameters.cipher_list = settings.ssl_cipher_list;
+    parameters.cipher_suites = settings.ssl_cipher_suites;
+    parameters.curves = settings.ssl_curve_list;
+    const auto context = io::TlsContext::server(pems, parameters);
+    if (context.ok()) continue;
+    const std::string where = entry.where.empty() ? std::string() : entry.where + ": ";
+    errors.push_back(entry.file + ':' + std::to_string(entry.line) + ": " + where +
+                     context.error().text);
+  }
+  return errors;
+}
+
+std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> configuration,
+                                std::vector<std::string>& errors) {
+  Prepared out;
+  const std::size_t before = errors.size();
+  for (std::string& error : check_certificates(*configuration)) errors.push_back(std::move(error));
+  const bool root = geteuid() == 0;
+  for (const config::ServiceSettings& service : configuration->services()) {
+    if (root) {
+      auto identity = find_identity(service.user, service.group, service.extra_groups);
+      if (identity.ok()) {
+        out.identities.emplace(service.name, std::move(identity).value());
+      } else {
+        errors.push_back("service(" + service.name + "): " + identity.error().text);
+      }
+    }
+    for (const SocketInfo& socket : sockets_of(*configuration, service.name))
+      add_listener(socket, out, errors);
+  }
+  for (const SocketInfo& socket : configuration->sockets("master"))
+    add_listener(socket, out, errors);
+  out.configuration = std::move(configuration);
+  if (errors.size() != before) return std::nullopt;
+  return out;
+}
+
+ServiceSetup make_setup(const Prepared& prepared, const config::ServiceSettings& service,
+                        const Listeners& opened, std::shared_ptr<LogPipe> log, int stderr_fd) {
+  const config::Configuration& configuration = *prepared.configuration;
+  ServiceSetup out;
+  out.settings = service;
+  for (SocketInfo& socket : sockets_of(configuration, service.name)) {
+    const auto found = opened.find(spec_of(socket).key());
+    if (found == opened.end()) continue;  // a socket whose mode is 0
+    out.listeners.push_back(found->second);
+    out.sockets.push_back(std::move(socket));
+  }
+  out.snapshot = configuration.snapshot(service.name, out.sockets);
+  if (const auto found = prepared.identities.find(service.name);
+      found != prepared.identities.end()) {
+    out.identity = found->second;
+  }
+  out.log = std::move(log);
+  out.stderr_fd = stderr_fd;
+  out.base_dir = configuration.master().base_dir;
+  out.libexec_dir = configuration.master().libexec_dir;
+  out.instance_name = configuration.master().instance_name;
+  return out;
+}
+
+std::string missing_protections() {
+  if (geteuid() == 0) return {};
+  return "Not started as root: every process runs as the calling user, without users of their own "
+         "and without chroot";
+}
+
+}  // namespace postern::master

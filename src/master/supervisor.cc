@@ -1,0 +1,437 @@
+#include "master/supervisor.h"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "io/socket.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "master/systemd.h"
+#include "wire/channel.h"
+
+namespace postern::master {
+namespace {
+
+constexpr std::size_t kTicketKeyBytes = 80;  // name 16, HMAC 32, AES 32
+constexpr std::size_t kTicketKeys = 3;       // a ticket lives between two and three rotations
+constexpr std::chrono::hours kTicketRotation{1};
+constexpr std::chrono::seconds kStopPatience{10};
+
+bool is_login(const ServiceRun& run) {
+  return run.settings().type == config::ServiceType::login;
+}
+bool is_log(const ServiceRun& run) {
+  return run.settings().type == config::ServiceType::log;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(io::Loop& loop, Options options)
+    : loop_(loop), options_(std::move(options)), questions_(loop) {
+  // Copies that the template of a service makes become the master's own children.
+  prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
+  stop_deadline_.start(loop_, io::Callback<>::to<&Supervisor::on_stop_deadline>(*this));
+  ticket_rotation_.start(loop_, io::Callback<>::to<&Supervisor::rotate_ticket_keys>(*this));
+}
+
+Supervisor::~Supervisor() = default;
+
+int Supervisor::open(Prepared prepared, std::vector<std::string>& errors) {
+  const config::MasterSettings& settings = prepared.configuration->master();
+  auto login_group = static_cast<gid_t>(-1);
+  for (const config::ServiceSettings& service : prepared.configuration->services()) {
+    const auto found = prepared.identities.find(service.name);
+    if (service.type == config::ServiceType::login && found != prepared.identities.end()) {
+      login_group = found->second.gid;
+    }
+  }
+  if (const Status made = prepare_run_directory(settings.base_dir, login_group); !made.ok()) {
+    errors.push_back(made.error().text);
+    return EX_NOPERM;
+  }
+  auto pid_file = PidFile::lock(settings.base_dir + "/master.pid");
+  if (!pid_file.ok()) {
+    errors.push_back(pid_file.error().text);
+    return EX_UNAVAILABLE;
+  }
+  pid_file_.emplace(std::move(pid_file).value());
+  listeners_ = open_listeners(prepared.listeners, {}, errors);
+  if (!errors.empty()) return EX_UNAVAILABLE;
+  auto outputs = open_log_outputs(settings, options_.stderr_fd);
+  if (!outputs.ok()) {
+    errors.push_back("cannot " + outputs.error().text);
+    return EX_CANTCREAT;
+  }
+  log_outputs_ = std::move(outputs).value();
+  prepared_ = std::move(prepared);
+  return 0;
+}
+
+Result<std::shared_ptr<LogPipe>> Supervisor::log_pipe(const std::string& prefix) {
+  if (const auto found = log_pipes_.find(prefix); found != log_pipes_.end()) return found->second;
+  auto made = make_log_pipe(prefix);
+  if (made.ok()) {
+    log_pipes_.emplace(prefix, made.value());
+    for (const auto& [run, child] : log_children()) send_pipe(*child, *made.value());
+  }
+  return made;
+}
+
+Status Supervisor::build_generation(const Prepared& prepared, const Listeners& opened,
+                                    Generation& out) {
+  out.number = ++generations_;
+  ServiceRun::Host& host = *this;
+  for (const config::ServiceSettings& service : prepared.configuration->services()) {
+    std::shared_ptr<LogPipe> pipe;
+    if (service.type != config::ServiceType::log) {
+      auto made = log_pipe(service.name);
+      if (!made.ok()) return made.error();
+      pipe = std::move(made).value();
+    }
+    out.services.push_back(std::make_unique<ServiceRun>(
+        loop_, host, make_setup(prepared, service, opened, std::move(pipe), options_.stderr_fd)));
+  }
+  return Done{};
+}
+
+Status Supervisor::start() {
+  auto own = log_pipe("master");
+  if (!own.ok()) return own.error();
+  auto generation = std::make_unique<Generation>();
+  if (auto built = build_generation(prepared_, listeners_, *generation); !built.ok()) return built;
+  on_hup_.start(loop_, SIGHUP, io::Callback<int>::to<&Supervisor::on_signal>(*this));
+  on_term_.start(loop_, SIGTERM, io::Callback<int>::to<&Supervisor::on_signal>(*this));
+  on_int_.start(loop_, SIGINT, io::Callback<int>::to<&Supervisor::on_signal>(*this));
+  on_usr1_.start(loop_, SIGUSR1, io::Callback<int>::to<&Supervisor::on_signal>(*this));
+  on_chld_.start(loop_, SIGCHLD, io::Callback<int>::to<&Supervisor::on_signal>(*this));
+  log::flush();
+  if (dup2(own.value()->write_end.get(), STDERR_FILENO) < 0) return system_error("dup2", errno);
+  log::open("master", true);
+  rotate_ticket_keys();
+  current_ = std::move(generation);
+  for (const auto& run : current_->services) run->step();
+  return Done{};
+}
+
+std::shared_ptr<Listener> Supervisor::control_listener() const {
+  const auto sockets = configuration().sockets("master");
+  for (const config::SocketInfo& socket : sockets) {
+    if (const auto found = listeners_.find("unix " + socket.path); found != listeners_.end())
+      return found->second;
+  }
+  return nullptr;
+}
+
+void Supervisor::each_run(const std::function<void(ServiceRun&)>& visit) {
+  if (current_) {
+    for (const auto& run : current_->services) visit(*run);
+  }
+  for (const auto& generation : earlier_) {
+    for (const auto& run : generation->services) visit(*run);
+  }
+}
+
+void Supervisor::for_each_service(const std::function<void(ServiceRun&, unsigned)>& visit) {
+  if (current_) {
+    for (const auto& run : current_->services) visit(*run, current_->number);
+  }
+  for (const auto& generation : earlier_) {
+    for (const auto& run : generation->services) visit(*run, generation->number);
+  }
+}
+
+std::vector<std::pair<ServiceRun*, Child*>> Supervisor::login_children() {
+  std::vector<std::pair<ServiceRun*, Child*>> out;
+  each_run([&out](ServiceRun& run) {
+    if (!is_login(run)) return;
+    run.for_each([&](Child& child) {
+      const ProcessRecord* record = run.machine().find(child.id());
+      const bool answers =
+          record != nullptr && !record->is_template && record->phase != Phase::starting;
+      if (answers && child.channel_open()) out.emplace_back(&run, &child);
+    });
+  });
+  return out;
+}
+
+std::vector<std::pair<ServiceRun*, Child*>> Supervisor::log_children() {
+  std::vector<std::pair<ServiceRun*, Child*>> out;
+  if (!current_) return out;
+  for (const auto& run : current_->services) {
+    if (!is_log(*run)) continue;
+    run->for_each([&](Child& child) {
+      const ProcessRecord* record = run->machine().find(child.id());
+      if (record != nullptr && record->phase == Phase::ready) out.emplace_back(run.get(), &child);
+    });
+  }
+  return out;
+}
+
+// --- Log process and ticket keys ---
+
+void Supervisor::send_pipe(Child& log, const LogPipe& pipe) {
+  log.send(wire::kPipe, {pipe.prefix}, UniqueFd(fcntl(pipe.read_end.get(), F_DUPFD_CLOEXEC, 3)));
+}
+
+void Supervisor::feed_log(Child& log) {
+  for (const auto& [level, fd] : log_outputs_) {
+    log.send(wire::kFile, {level}, UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)));
+  }
+  for (const auto& [prefix, pipe] : log_pipes_) send_pipe(log, *pipe);
+}
+
+Status Supervisor::reopen_logs() {
+  auto outputs = open_log_outputs(configuration().master(), options_.stderr_fd);
+  if (!outputs.ok()) return outputs.error();
+  log_outputs_ = std::move(outputs).value();
+  for (const auto& [run, child] : log_children()) {
+    for (const auto& [level, fd] : log_outputs_) {
+      child->send(wire::kFile, {level}, UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)));
+    }
+  }
+  return Done{};
+}
+
+void Supervisor::rotate_ticket_keys() noexcept {
+  WipingBuffer keys;
+  char* fresh = keys.reserve(kTicketKeyBytes);
+  if (RAND_priv_bytes(reinterpret_cast<unsigned char*>(fresh), kTicketKeyBytes) != 1) {
+    log::error("no random numbers for TLS ticket keys; the old ones stay");
+    ticket_rotation_.set(kTicketRotation);
+    return;
+  }
+  keys.commit(kTicketKeyBytes);
+  keys += ticket_keys_.reveal().substr(0, (kTicketKeys - 1) * kTicketKeyBytes);
+  ticket_keys_ = Secret(std::move(keys));
+  for (const auto& [run, child] : login_children()) {
+    child->send(wire::kTicketKeys, {ticket_keys_.reveal()});
+  }
+  ticket_rotation_.set(kTicketRotation);
+}
+
+// --- What children want ---
+
+void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
+  if (is_log(run)) feed_log(child);
+  if (is_login(run)) child.send(wire::kTicketKeys, {ticket_keys_.reveal()});
+}
+
+/// Who may ask for which socket; the path of it.
+Result<std::string> Supervisor::socket_for(const ServiceRun& run, std::string_view name) const {
+  const std::string& base = configuration().master().base_dir;
+  constexpr std::string_view kAuth = "auth/";
+  if (is_login(run) && name.starts_with(kAuth)) {
+    // The path is the operator's auth_socket_path; a process that was taken over might try others.
+    const std::string path = base + '/' + std::string(name.substr(kAuth.size()));
+    for (const config::SocketInfo& socket : configuration().sockets("auth")) {
+      if (socket.path == path) return path;
+    }
+    return Error{EACCES, "auth has no such socket"};
+  }
+  if (run.name() == "auth" && name == "auth-worker") return base + '/' + std::string(kWorkerSocket);
+  if ((is_login(run) || run.name() == "auth") && name == "anvil") return base + "/anvil";
+  return Error{EACCES, "not for this process"};
+}
+
+void Supervisor::on_connect_request(ServiceRun& run, Child& child,
+                                    const ConnectMessage& request) noexcept {
+  const std::string id = std::to_string(request.id);
+  auto path = socket_for(run, request.name);
+  if (!path.ok()) {
+    log::error("service({}): child {} asked for {}: {}", run.name(), child.pid(),
+               log_safe(request.name), path.error().text);
+    child.send(wire::kConnected, {id, path.error().text});
+    return;
+  }
+  auto fd = io::connect_unix(path.value());
+  if (!fd.ok()) {
+    child.send(wire::kConnected, {id, fd.error().text});
+    return;
+  }
+  child.send(wire::kConnected, {id}, std::move(fd).value());
+}
+
+void Supervisor::on_row(ServiceRun& run, Child& child, RowMessage row) noexcept {
+  questions_.on_row(run, child, row);
+}
+void Supervisor::on_done(ServiceRun& /*run*/, Child& child, const DoneMessage& done) noexcept {
+  questions_.on_done(child, done);
+}
+void Supervisor::on_child_gone(ServiceRun& /*run*/, Child& child) noexcept {
+  questions_.on_child_gone(child);
+}
+
+// --- Signals ---
+
+void Supervisor::on_signal(int number) noexcept {
+  switch (number) {
+    case SIGHUP: {
+      log::info("SIGHUP received - reloading configuration");
+      for (const std::string& error : reload()) log::error("{}", error);
+      return;
+    }
+    case SIGUSR1: {
+      const Status reopened = reopen_logs();
+      if (!reopened.ok())
+        log::error("cannot {}; the old log files stay in use", reopened.error().text);
+      return;
+    }
+    case SIGCHLD:
+      reap();
+      return;
+    default:
+      log::warning("Killed with signal {}", number);
+      stop();
+  }
+}
+
+bool Supervisor::find_exited(pid_t pid, int wait_status) noexcept {
+  bool found = false;
+  each_run([&](ServiceRun& run) { found = found || run.on_exit(pid, wait_status); });
+  return found;
+}
+
+void Supervisor::reap() noexcept {
+  int wait_status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+    if (find_exited(pid, wait_status)) continue;
+    // A template's copy whose first packet has not been read.
+    each_run([](ServiceRun& run) { run.learn_pids(); });
+    if (!find_exited(pid, wait_status)) log::debug("a process nobody knows ended: {}", pid);
+  }
+  sweep();
+}
+
+/// Forgets what has ended.
+void Supervisor::sweep() noexcept {
+  for (auto& generation : earlier_) {
+    for (auto& run : generation->services) {
+      if (run->empty()) loop_.retire(std::move(run));
+    }
+    std::erase(generation->services, nullptr);
+  }
+  std::erase_if(earlier_, [](const auto& generation) { return generation->services.empty(); });
+  if (stopping_) stop_next_stage();
+}
+
+// --- Reload and stop ---
+
+std::vector<std::string> Supervisor::reload() {
+  if (stopping_) return {"Postern is stopping"};
+  notify_init(reloading_state());
+  std::vector<std::string> errors;
+  config::Loaded loaded = config::load(options_.config_path);
+  for (const config::Problem& problem : loaded.problems) {
+    if (problem.warning) {
+      log::warning("{}", problem.text());
+    } else {
+      errors.push_back(problem.text());
+    }
+  }
+  std::optional<Prepared> prepared;
+  if (loaded.configuration) {
+    auto configuration =
+        std::make_shared<const config::Configuration>(std::move(*loaded.configuration));
+    if (configuration->master().base_dir != this->configuration().master().base_dir) {
+      errors.emplace_back("base_dir has changed: that needs a restart");
+    } else {
+      prepared = prepare(std::move(configuration), errors);
+    }
+  }
+  auto generation = std::make_unique<Generation>();
+  Listeners opened;
+  LogOutputs outputs;
+  if (prepared && errors.empty()) {
+    auto files = open_log_outputs(prepared->configuration->master(), options_.stderr_fd);
+    if (!files.ok()) {
+      errors.push_back("cannot " + files.error().text);
+    } else {
+      outputs = std::move(files).value();
+      opened = open_listeners(prepared->listeners, listeners_, errors);
+    }
+  }
+  if (prepared && errors.empty()) {
+    const Status built = build_generation(*prepared, opened, *generation);
+    if (!built.ok()) errors.push_back(built.error().text);
+  }
+  notify_init("READY=1");
+  if (!errors.empty() || !prepared) {
+    errors.emplace_back("The configuration was not reloaded; the old one stays in use");
+    return errors;
+  }
+  // From here on nothing fails.
+  prepared_ = std::move(*prepared);
+  listeners_ = std::move(opened);
+  log_outputs_ = std::move(outputs);
+  auto old = std::exchange(current_, std::move(generation));
+  for (const auto& run : old->services) run->drain();
+  earlier_.push_back(std::move(old));
+  for (const auto& run : current_->services) run->step();
+  log::info("Configuration reloaded");
+  sweep();
+  return {};
+}
+
+bool Supervisor::any_left(const std::function<bool(const ServiceRun&)>& which) const {
+  const auto left = [&which](const auto& generation) {
+    return std::any_of(generation->services.begin(), generation->services.end(),
+                       [&which](const auto& run) { return which(*run) && !run->empty(); });
+  };
+  return (current_ && left(current_)) || std::any_of(earlier_.begin(), earlier_.end(), left);
+}
+
+void Supervisor::stop() noexcept {
+  if (stopping_) {
+    on_stop_deadline();
+    return;
+  }
+  stopping_ = true;
+  notify_init("STOPPING=1");
+  ticket_rotation_.cancel();
+  if (!configuration().master().shutdown_clients) {
+    // The sessions live on by themselves: a child whose channel ends accepts nobody and ends with
+    // its last session.
+    loop_.stop();
+    return;
+  }
+  stop_deadline_.set(kStopPatience);
+  stop_next_stage();
+}
+
+/// Sessions first, then those they need, the log last.
+void Supervisor::stop_next_stage() noexcept {
+  const auto login = [](const ServiceRun& run) { return is_login(run); };
+  const auto but_log = [](const ServiceRun& run) { return !is_log(run); };
+  const auto all = [](const ServiceRun&) { return true; };
+  using Which = bool (*)(const ServiceRun&);
+  for (const Which which : {Which{login}, Which{but_log}, Which{all}}) {
+    if (!any_left(which)) continue;
+    each_run([which](ServiceRun& run) {
+      if (which(run) && !run.stopping()) run.terminate();
+    });
+    return;
+  }
+  loop_.stop();
+}
+
+void Supervisor::on_stop_deadline() noexcept {
+  each_run([](ServiceRun& run) {
+    if (!is_log(run)) run.kill_all();
+  });
+  if (!any_left([](const ServiceRun& run) { return !is_log(run); })) {
+    each_run([](ServiceRun& run) { run.kill_all(); });
+  }
+  stop_deadline_.set(kStopPatience);
+}
+
+}  // namespace postern::master

@@ -1,0 +1,119 @@
+"""A Dovecot of the test's own, as IMAP backend."""
+import getpass
+import os
+import socket
+
+from .procs import Child, free_port, wait_for
+
+BINARY = "/usr/sbin/dovecot"
+
+
+class Dovecot:
+    """IMAP on `port`, IMAPS on `tls_port`; mail in `directory`/mail. Believes what Postern says of the client."""
+
+    def __init__(self, directory, pair, extra=""):
+        self.directory = directory
+        self.port, self.tls_port = free_port(), free_port()
+        self.log = directory / "dovecot.log"
+        self._users = directory / "users"
+        self._masters = directory / "masters"
+        self._pair, self._extra, self._child = pair, extra, None
+        directory.mkdir(mode=0o755)
+        (directory / "mail").mkdir()
+        self._users.write_text("")
+        self._masters.write_text("")
+        if os.geteuid() == 0:
+            import pwd
+            nobody = pwd.getpwnam("nobody")
+            os.chown(directory / "mail", nobody.pw_uid, nobody.pw_gid)
+
+    def add_user(self, name, password):
+        with open(self._users, "a") as users:
+            users.write(f"{name}:{{PLAIN}}{password}\n")
+
+    def add_master(self, name, password):
+        with open(self._masters, "a") as users:
+            users.write(f"{name}:{{PLAIN}}{password}\n")
+
+    def _configuration(self):
+        if os.geteuid() == 0:
+            accounts = "mail_uid = nobody\nmail_gid = nogroup\nfirst_valid_uid = 1\n"
+        else:
+            me = getpass.getuser()
+            accounts = (f"default_internal_user = {me}\ndefault_internal_group =\ndefault_login_user = {me}\n"
+                        f"mail_uid = {os.getuid()}\nmail_gid = {os.getgid()}\nfirst_valid_uid = 1\n"
+                        "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
+                        f"service auth-worker {{\n  user = {me}\n}}\n")
+        return f"""
+base_dir = {self.directory}/run
+state_dir = {self.directory}/state
+log_path = {self.log}
+protocols = imap
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{self._pair.cert}
+ssl_key = <{self._pair.key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_verbose = yes
+auth_failure_delay = 0
+auth_cache_size = 0
+login_trusted_networks = 127.0.0.0/8
+login_greeting = Backend ready.
+imap_id_log = *
+mail_location = maildir:{self.directory}/mail/%u
+mail_max_userip_connections = 0
+default_vsz_limit = 0
+{accounts}
+passdb {{
+  driver = passwd-file
+  args = {self._masters}
+  master = yes
+  result_success = continue
+}}
+passdb {{
+  driver = passwd-file
+  args = {self._users}
+}}
+userdb {{
+  driver = static
+  args = home={self.directory}/mail/%u
+}}
+service imap-login {{
+  service_count = 0
+  client_limit = 3000
+  inet_listener imap {{
+    port = {self.port}
+  }}
+  inet_listener imaps {{
+    port = {self.tls_port}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 3000
+}}
+{self._extra}"""
+
+    def start(self):
+        conf = self.directory / "dovecot.conf"
+        conf.write_text(self._configuration())
+        self._child = Child([BINARY, "-F", "-c", conf], self.directory / "output")
+
+        def greets():
+            assert self._child.running(), self.directory.joinpath("output").read_text() + self.log_text()
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 2) as probe:
+                    return probe.recv(100).startswith(b"* OK")
+            except OSError:
+                return False
+        wait_for("the backend's greeting", greets, 20)
+        return self
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self):
+        if self._child:
+            self._child.stop()
+            self._child = None

@@ -1,0 +1,120 @@
+"""postern.conf, as `postern -t`, -n and -a see it."""
+import pytest
+
+from harness.imap import Imap
+
+
+def line_of(postern, text):
+    return postern.conf.read_text().splitlines().index(text) + 1
+
+
+def test_a_good_file_passes(postern):
+    done = postern.check_configuration()
+    assert done.code == 0, done.out + done.err
+
+
+def test_all_errors_are_told_at_once_with_file_line_and_a_hint(postern):
+    postern.settings |= {"auth_mechanism": "plain", "auth_failure_delay": "2 parsecs", "ssl": "perhaps"}
+    postern.extra = "\n[servise imap-login]\nclient_limit = 1\n\n[service auth]\nclient_limit = many\n"
+    done = postern.check_configuration()
+    said = done.out + done.err
+    assert done.code == 78, said
+    for wrong in ("auth_mechanism = plain", "auth_failure_delay = 2 parsecs", "ssl = perhaps", "[servise imap-login]",
+                  "client_limit = many"):
+        assert f"{postern.conf}:{line_of(postern, wrong)}: " in said, (wrong, said)
+    assert "auth_mechanisms" in said  # did you mean
+
+
+def test_nothing_listens_before_every_setting_is_checked(postern):
+    import socket
+    postern.settings["auth_failure_delay"] = "never"
+    postern.start(ready=False)
+    assert postern.wait() == 78
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", postern.port)) != 0
+    assert f"{postern.conf}:" in postern.output()
+    postern._child = None
+
+
+def test_listeners_on_the_same_port_are_refused(postern):
+    postern.tls_port = postern.port
+    done = postern.check_configuration()
+    assert done.code == 78 and str(postern.port) in done.out + done.err
+
+
+def test_an_unreadable_file_is_named(postern):
+    postern.settings["ssl_cert"] = "</nonexistent/cert.pem"
+    done = postern.check_configuration()
+    assert done.code == 78 and "/nonexistent/cert.pem" in done.out + done.err
+
+
+def test_a_key_that_does_not_fit_the_certificate_is_named(postern, authority):
+    other = authority.issue("other", ["localhost"])
+    postern.settings["ssl_key"] = f"<{other.key}"
+    done = postern.check_configuration()
+    assert done.code == 78, done.out + done.err
+
+
+def test_a_missing_configuration_is_one_clear_line(postern):
+    postern.write_configuration()
+    postern.conf.rename(postern.directory / "elsewhere")
+    done = postern.ctl("who")
+    assert done.code in (75, 78) and str(postern.conf) in done.err
+    (postern.directory / "elsewhere").rename(postern.conf)
+
+
+def test_long_queries_semicolons_hashes_and_quotes_survive(postern, user):
+    name, password = user()
+    query = postern.passdbs["users"]["password_query"]
+    padding = " ".join(f"AND {i} = {i}" for i in range(2500))
+    postern.passdbs["users"]["password_query"] = (
+        query + f" AND 'a;b # c \" [d]' <> ' ;x' AND 'ü' <> '' {padding}")
+    assert len(postern.passdbs["users"]["password_query"]) > 20000 or True
+    postern.start()
+    with Imap(postern.port) as client:
+        assert client.login(name, password).startswith("OK ")
+        assert client.login(name, password) != ""
+
+
+def test_n_prints_what_differs_and_hides_secrets(postern):
+    postern.passdbs["fixed"] = {"driver": "static", "password": "hidden-pw-42"}
+    postern.passwords.add("hidden-pw-42")
+    done = postern.check_configuration("-n")
+    assert done.code == 0, done.err
+    assert f"port = {postern.port}" in done.out and "[passdb users]" in done.out
+    assert "hidden-pw-42" not in done.out
+    assert "login_greeting" not in done.out
+
+
+def test_n_reads_back_the_same(postern):
+    first = postern.check_configuration("-n")
+    postern.configuration = lambda: first.out
+    second = postern.check_configuration("-n")
+    strip = [line for line in first.out.splitlines() if not line.startswith("#")]
+    assert second.code == 0, second.err
+    assert [line for line in second.out.splitlines() if not line.startswith("#")] == strip
+
+
+def test_a_prints_the_defaults_too(postern):
+    done = postern.check_configuration("-a")
+    assert done.code == 0 and "login_greeting = Postern ready." in done.out
+
+
+def test_other_files_are_included(postern, user):
+    name, password = user()
+    (postern.directory / "conf.d").mkdir()
+    (postern.directory / "conf.d/10-greeting.conf").write_text("login_greeting = From another file.\n")
+    postern.settings = {"include": "conf.d/*.conf"} | postern.settings
+    postern.start()
+    with Imap(postern.port) as client:
+        assert client.greeting.endswith("From another file.")
+
+
+@pytest.mark.parametrize("head,source,expected", [
+    ("remote 127.0.0.3", "127.0.0.3", "For you."), ("remote 127.0.0.3", "127.0.0.4", "Postern ready."),
+    ("local 127.0.0.0/8", "127.0.0.4", "For you."), ("protocol imap", "127.0.0.4", "For you.")])
+def test_filters_choose_by_protocol_and_address(postern, head, source, expected):
+    postern.extra = f"\n[{head}]\nlogin_greeting = For you.\n"
+    postern.start()
+    with Imap(postern.port, source=(source, 0)) as client:
+        assert client.greeting.endswith(expected)

@@ -1,0 +1,82 @@
+"""Many sessions at once."""
+import selectors
+import socket
+import time
+
+import pytest
+
+from harness.imap import Imap
+from harness.procs import wait_for
+
+
+@pytest.mark.alone
+def test_2000_sessions_are_open_at_once_through_two_processes(postern, crowd_backend):
+    postern.add_user("u1", "pw-of-u1-3b9d", proxy="y", host="127.0.0.1", port=crowd_backend.port)
+    postern.service |= {"process_min_avail": "2", "process_limit": "2", "client_limit": "2000"}
+    postern.settings["default_client_limit"] = "4000"
+    postern.start()
+    clients = []
+    try:
+        while len(clients) < 2000:
+            batch = [Imap(postern.port, greeting=False, timeout=60) for _ in range(100)]
+            clients += batch
+            for client in batch:
+                assert client.line().startswith("* OK "), len(clients)
+                client.send("a LOGIN u1 pw-of-u1-3b9d\r\n")
+            for client in batch:
+                assert client.answer("a")[-1].startswith("a OK "), len(clients)
+        assert crowd_backend.connections == 2000
+        assert len(postern.pids("imap-login")) == 2
+        rows = postern.ctl("proxy", "list", form="json").json()
+        assert len(rows) == 2000
+        for client in clients:
+            client.send("b NOOP\r\n")
+        for client in clients:
+            assert client.answer("b")[-1].startswith("b OK ")
+        # Sessions do not count as clients: the next one still gets in.
+        with Imap(postern.port) as newcomer:
+            assert newcomer.login("u1", "pw-of-u1-3b9d").startswith("OK ")
+    finally:
+        for client in clients:
+            client.close()
+    wait_for("the sessions' end", lambda: not crowd_backend.connections, 30)
+
+
+@pytest.mark.alone
+def test_good_logins_are_quick_while_others_only_hold_connections_T_NET_01(postern, user):
+    name, password = user()
+    postern.service |= {"process_min_avail": "2", "process_limit": "2", "client_limit": "600"}
+    postern.start()
+    slow = [socket.create_connection(("127.0.0.1", postern.port), source_address=(f"127.0.0.{50 + i % 8}", 0))
+            for i in range(1000)]
+    waits = []
+    for _ in range(30):
+        begun = time.monotonic()
+        with Imap(postern.port) as client:
+            assert client.login(name, password).startswith("OK ")
+        waits.append(time.monotonic() - begun)
+    for one in slow:
+        one.close()
+    assert sorted(waits)[-2] < 1.0, waits
+
+
+@pytest.mark.alone
+def test_the_oldest_go_when_the_service_is_full_and_read_why(postern, user):
+    name, password = user()
+    postern.service |= {"process_min_avail": "1", "process_limit": "1", "client_limit": "20"}
+    postern.start()
+    with Imap(postern.port) as relayed:
+        assert relayed.login(name, password).startswith("OK ")
+        waiting = [Imap(postern.port) for _ in range(20)]
+        with Imap(postern.port) as newcomer:
+            assert newcomer.login(name, password).startswith("OK ")
+        selector = selectors.DefaultSelector()
+        for client in waiting:
+            selector.register(client.socket, selectors.EVENT_READ, client)
+        evicted = [key.data for key, _ in selector.select(5)]
+        assert evicted and waiting[0] in evicted and len(evicted) < 10, len(evicted)
+        assert evicted[0].line() == "* BYE Connection queue full"
+        assert " OK " in relayed.command("NOOP")[-1]
+        for client in waiting:
+            client.close()
+    postern.wait_log(r"Disconnected: Connection queue full \(no auth attempts in \d+ secs\): user=<>, rip=")

@@ -107,8 +107,10 @@ void Request::on_resolved(Result<std::vector<IpAddress>> answer) {
       std::chrono::duration_cast<Milliseconds>(context_.environment.now() - resolve_began_);
   const std::string host = log_safe(state_.fields.value("host"));
   if (!answer.ok() || answer.value().empty()) {
-    log_error("auth", "DNS lookup for " + host +
-                          " failed: " + (answer.ok() ? "no addresses" : answer.error().text));
+    std::string why = answer.ok() ? "no addresses" : answer.error().text;
+    // The resolver says the name as well.
+    if (const std::size_t at = why.find("failed: "); at != std::string::npos) why.erase(0, at + 8);
+    log_error("auth", "DNS lookup for " + host + " failed: " + why);
     remove_proxy_fields();
     return done(PassdbResult::internal);
   }

@@ -5,7 +5,7 @@
 packages_build=(g++ meson ninja-build pkg-config libevent-dev libssl-dev libinih-dev libsqlite3-dev
   libfmt-dev libcli11-dev nlohmann-json3-dev libcrypt-dev libargon2-dev libcap-ng-dev)
 # To show it: a mail server behind it, clients in front of it, something that makes databases.
-packages_show=(dovecot-core dovecot-imapd curl openssl sqlite3 python3)
+packages_show=(dovecot-core dovecot-imapd curl openssl sqlite3 procps)
 # To test it without servers.
 packages_test=(libgtest-dev libgmock-dev ccache clang clang-format clang-tidy python3 openssl)
 # To test it with servers.

@@ -15,12 +15,12 @@ def test_a_good_file_passes(postern):
 
 def test_all_errors_are_told_at_once_with_file_line_and_a_hint(postern):
     postern.settings |= {"auth_mechanism": "plain", "auth_failure_delay": "2 parsecs", "ssl": "perhaps"}
-    postern.extra = "\n[servise imap-login]\nclient_limit = 1\n\n[service auth]\nclient_limit = many\n"
+    postern.extra = "\n[servise imap-login]\nclient_limit = 1\n\n[unix_listener auth x]\nmode = many\n"
     done = postern.check_configuration()
     said = done.out + done.err
     assert done.code == 78, said
     for wrong in ("auth_mechanism = plain", "auth_failure_delay = 2 parsecs", "ssl = perhaps", "[servise imap-login]",
-                  "client_limit = many"):
+                  "mode = many"):
         assert f"{postern.conf}:{line_of(postern, wrong)}: " in said, (wrong, said)
     assert "auth_mechanisms" in said  # did you mean
 
@@ -66,14 +66,13 @@ def test_a_missing_configuration_is_one_clear_line(postern):
 def test_long_queries_semicolons_hashes_and_quotes_survive(postern, user):
     name, password = user()
     query = postern.passdbs["users"]["password_query"]
-    padding = " ".join(f"AND {i} = {i}" for i in range(2500))
+    padding = " ".join(f"AND {i} = {i}" for i in range(2000))
     postern.passdbs["users"]["password_query"] = (
         query + f" AND 'a;b # c \" [d]' <> ' ;x' AND 'ü' <> '' {padding}")
-    assert len(postern.passdbs["users"]["password_query"]) > 20000 or True
+    assert len(postern.passdbs["users"]["password_query"]) > 20000
     postern.start()
     with Imap(postern.port) as client:
         assert client.login(name, password).startswith("OK ")
-        assert client.login(name, password) != ""
 
 
 def test_n_prints_what_differs_and_hides_secrets(postern):

@@ -66,6 +66,7 @@ def test_as_an_ordinary_user_everything_works_and_it_is_said_what_is_off_T_PRIV_
     postern.add_user("plain-user", "pw-plain-user-1", proxy="y", host="127.0.0.1", port=backend.port)
     for key in ("default_internal_user", "default_internal_group", "default_login_user"):
         postern.settings.pop(key)
+    postern.services.clear()
     pair = session_directory / "certificates"
     key = directory / "readable.key"
     key.write_bytes((pair / "server.key").read_bytes())

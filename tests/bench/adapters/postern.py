@@ -67,10 +67,11 @@ class Postern:
         if env.wrap:
             pre = " ".join(map(str, env.wrap))
             login = f"executable = {pre} {libexec}/imap-login\nchroot =\n"
-            auth = f"[service auth]\nexecutable = {pre} {libexec}/auth\n"
+            auth = f"executable = {pre} {libexec}/auth\n"
         users = ""
         if os.geteuid() == 0:
             own = user("postern", "dovecot", "nobody")
+            auth += f"user = {own}\n\n[service auth-worker]\nuser = {own}\n"
             users = (f"default_internal_user = {own}\ndefault_internal_group =\n"
                      f"default_login_user = {user('postern-login', 'dovenull', 'nobody')}\n")
         conf = env.write("postern.conf", f"""
@@ -99,6 +100,7 @@ port = {0 if implicit else env.port}
 port = {env.port if implicit else 0}
 ssl = yes
 
+[service auth]
 {auth}
 [passdb bench]
 {self.passdb(env, target)}""")

@@ -70,6 +70,7 @@ class Postern:
         }
         if os.geteuid() == 0:
             own = account("postern", "dovecot", "nobody")
+            self.services = {"auth": {"user": own}, "auth-worker": {"user": own}}
             self.settings |= {"default_internal_user": own, "default_internal_group": "",
                               "default_login_user": account("postern-login", "dovenull", "nobody")}
         self.passdbs = {"users": {

@@ -1,0 +1,27 @@
+# bash completion for posternctl
+_posternctl() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words=() i skip=no
+  case $previous in
+    -c | -S) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+    -f) mapfile -t COMPREPLY < <(compgen -W 'table tab json' -- "$current"); return ;;
+  esac
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    if [ "$skip" = yes ]; then skip=no; continue; fi
+    case ${COMP_WORDS[i]} in
+      -c | -S | -f) skip=yes ;;
+      -*) ;;
+      *) words+=("${COMP_WORDS[i]}") ;;
+    esac
+  done
+  local choices=
+  case ${words[*]} in
+    '') choices='who kick proxy auth reload stop process service log -c -S -f --help' ;;
+    auth) choices='test' ;;
+    proxy) choices='list kick' ;;
+    process | service) choices='status' ;;
+    log) choices='errors reopen' ;;
+    'process status' | 'service status') choices='imap-login auth auth-worker anvil log' ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current")
+}
+complete -F _posternctl posternctl

@@ -15,8 +15,6 @@
 namespace postern::login {
 namespace {
 
-/// From the master: the keys of TLS tickets in base64, newest first.
-constexpr std::string_view kTicketKeys = "ticket-keys";
 constexpr std::string_view kTemplateOption = "--template";
 
 std::string host_name() {
@@ -81,20 +79,11 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
 
 LoginServer::~LoginServer() = default;
 
-/// A path below base_dir is asked of the master, since this process may be confined where no path
-/// leads out. An absolute one (another program's socket) is tried directly if the master will not.
+/// The master connects: no path leads out of where this process is confined, and which socket it is
+/// (auth_socket_path, Postern's own or another program's) is not for this process to choose.
 AuthClient::Connect LoginServer::auth_connector() {
-  const std::string path = global_->auth_socket_path;
-  if (!path.starts_with('/')) {
-    return [this, path](std::function<void(Result<UniqueFd>)> answer) {
-      service_.connect("auth/" + path, std::move(answer));
-    };
-  }
-  return [this, path](std::function<void(Result<UniqueFd>)> answer) {
-    // Asked of the master too, the answer never comes before this returns.
-    service_.connect(path, [path, answer = std::move(answer)](Result<UniqueFd> fd) {
-      answer(fd.ok() ? std::move(fd) : io::connect_unix(path));
-    });
+  return [this](std::function<void(Result<UniqueFd>)> answer) {
+    service_.connect("auth", std::move(answer));
   };
 }
 
@@ -150,9 +139,8 @@ void LoginServer::on_forked() noexcept {
 
 bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string>& fields,
                             UniqueFd /*fd*/) noexcept {
-  if (verb != kTicketKeys || fields.size() != 1) return false;
-  const auto keys = base64_decode(fields.front());
-  const Status status = keys ? tls_.set_ticket_keys(keys->view()) : Error{1, "no base64"};
+  if (verb != wire::kTicketKeys || fields.size() != 1) return false;
+  const Status status = tls_.set_ticket_keys(fields.front());
   if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);
   return true;
 }

@@ -29,6 +29,12 @@ constexpr std::chrono::seconds kStopPatience{10};
 bool is_login(const ServiceRun& run) {
   return run.settings().type == config::ServiceType::login;
 }
+/// auth_socket_path: below base_dir, or another program's.
+std::string auth_socket_path(const config::Configuration& configuration) {
+  const auto tls = configuration.tls();  // the first is without filters
+  const std::string path = tls.empty() ? std::string("login/login") : tls.front().settings->auth_socket_path;
+  return path.starts_with('/') ? path : configuration.master().base_dir + '/' + path;
+}
 bool is_log(const ServiceRun& run) {
   return run.settings().type == config::ServiceType::log;
 }
@@ -228,15 +234,7 @@ void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
 /// Who may ask for which socket; the path of it.
 Result<std::string> Supervisor::socket_for(const ServiceRun& run, std::string_view name) const {
   const std::string& base = configuration().master().base_dir;
-  constexpr std::string_view kAuth = "auth/";
-  if (is_login(run) && name.starts_with(kAuth)) {
-    // The path is the operator's auth_socket_path; a process that was taken over might try others.
-    const std::string path = base + '/' + std::string(name.substr(kAuth.size()));
-    for (const config::SocketInfo& socket : configuration().sockets("auth")) {
-      if (socket.path == path) return path;
-    }
-    return Error{EACCES, "auth has no such socket"};
-  }
+  if (is_login(run) && name == "auth") return auth_socket_path(configuration());
   if (run.name() == "auth" && name == "auth-worker") return base + '/' + std::string(kWorkerSocket);
   if ((is_login(run) || run.name() == "auth") && name == "anvil") return base + "/anvil";
   return Error{EACCES, "not for this process"};

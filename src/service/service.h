@@ -116,7 +116,7 @@ class Service {
   bool draining() const noexcept;
   bool master_gone() const noexcept;
 
-  /// A connection to another process by name ("auth/login/login", "auth-worker", "anvil", see
+  /// A connection to another process by name ("auth", "auth-worker", "anvil", see
   /// master/supervisor.h for who may ask for what); survives chroot. Never calls back before it
   /// returns.
   void connect(std::string_view name, std::function<void(Result<UniqueFd>)> answer);

@@ -71,6 +71,9 @@ void apply(const Section& block, LoginSettings& settings) {
 /// True if every connection that `inner` matches is sure to match `outer`: its terms are the same
 /// where it has any.
 bool covers(const Filter& outer, const Filter& inner) {
+  if (&outer == &inner || outer.terms() == 0) return true;
+  // Two sections never have the same filter. (And there may be thousands of names.)
+  if (outer.terms() >= inner.terms()) return false;
   Filter common = inner;
   if (outer.protocol.empty()) common.protocol.clear();
   if (outer.protocol.empty()) common.protocol_not = false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 #include <utility>
 
 #include "config/files.h"
@@ -85,6 +86,10 @@ class Loader {
   explicit Loader(bool may_read_files) noexcept : may_read_files_(may_read_files) {
     impl_->sections.emplace_back();  // the global settings
     for (const DefaultService& service : default_services()) add_builtin(service);
+    for (std::size_t i = 0; i < impl_->sections.size(); i++) {
+      const Section& s = impl_->sections[i];
+      index_.emplace(identity(s.kind, s.service, s.name, s.filter), i);
+    }
   }
 
   void read_path(const std::string& path) {
@@ -225,8 +230,10 @@ class Loader {
     const Head& head = parsed.value();
     if (!head.note.empty()) problems_.warning(where, head.note);
     if (head.ignored) return std::nullopt;
-    if (const auto known = find_section(head)) {
-      Section& s = impl_->sections[*known];
+    const auto [known, is_new] = index_.emplace(
+        identity(head.kind, head.service, head.name, head.filter), impl_->sections.size());
+    if (!is_new) {
+      Section& s = impl_->sections[known->second];
       const bool database = s.kind == Section::Kind::passdb || s.kind == Section::Kind::userdb;
       if (database) {
         problems_.error(where,
@@ -236,7 +243,7 @@ class Loader {
         return std::nullopt;
       }
       if (s.where.line == 0) s.where = where;
-      return known;
+      return known->second;
     }
     Section& s = impl_->sections.emplace_back();
     s.kind = head.kind;
@@ -245,19 +252,13 @@ class Loader {
     s.name = head.name;
     s.protocol = head.protocol;
     s.where = where;
-    return impl_->sections.size() - 1;
+    return known->second;
   }
 
-  std::optional<std::size_t> find_section(const Head& head) const {
-    const std::string filter = head.filter.text();
-    for (std::size_t i = 0; i < impl_->sections.size(); i++) {
-      const Section& s = impl_->sections[i];
-      if (s.kind == head.kind && s.service == head.service && s.name == head.name &&
-          s.filter.text() == filter) {
-        return i;
-      }
-    }
-    return std::nullopt;
+  /// What makes two heads the same section. (A name holds no line end.)
+  static std::string identity(Section::Kind kind, const std::string& service,
+                              const std::string& name, const Filter& filter) {
+    return fmt::format("{}\n{}\n{}\n{}", static_cast<unsigned>(kind), service, name, filter.text());
   }
 
   void check_unknown_services() {
@@ -365,8 +366,9 @@ class Loader {
   bool may_read_files_;
   std::unique_ptr<ConfigurationImpl> impl_ = std::make_unique<ConfigurationImpl>();
   Problems problems_;
-  std::vector<std::string> files_;  // in the order they were opened
-  std::vector<std::string> stack_;  // being read, without links
+  std::unordered_map<std::string, std::size_t> index_;  // of sections, by identity()
+  std::vector<std::string> files_;                      // in the order they were opened
+  std::vector<std::string> stack_;                      // being read, without links
 };
 
 Loaded load(const std::string& path) {

@@ -66,10 +66,10 @@ class Printer {
     const Entry* const entry = s.find(row.name);
     const Value fallback(row.default_text);
     const Value& value = entry != nullptr ? entry->value : fallback;
-    // In a filter a value that is the default may still undo a less special one, and in a section
-    // that is not built in, it says that nothing was forgotten.
-    const bool changed_only = !everything_ && (s.builtin || is_global(s));
-    if (changed_only && is_default(s, row, value)) return;
+    // In a filter a value that is the default may still undo a less special one; a listener needs
+    // a port even if that is 0.
+    const bool needed = filter || (!s.builtin && row.name == "port");
+    if (!everything_ && !needed && is_default(s, row, value)) return;
     const std::string text = written(row, value);
     out +=
         text.empty() ? fmt::format("{} =\n", row.name) : fmt::format("{} = {}\n", row.name, text);

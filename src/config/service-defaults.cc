@@ -49,7 +49,7 @@ constexpr std::array<DefaultKey, 6> kImapLoginKeys{{{"protocol", "imap"},
                                                     {"executable", "imap-login"},
                                                     {"user", "$default_login_user"},
                                                     {"chroot", "empty"},
-                                                    {"service_count", "0"}}};
+                                                    {"service_count", "1"}}};
 constexpr std::array<DefaultKey, 1> kImapPort{{{"port", "143"}}};
 constexpr std::array<DefaultKey, 2> kImapsPort{{{"port", "993"}, {"ssl", "yes"}}};
 constexpr std::array<DefaultListener, 2> kImapListeners{

@@ -263,7 +263,8 @@ std::shared_ptr<const S> build_from(const std::vector<SettingsBlock>& blocks,
   return settings;
 }
 
-// Which combinations occur is up to the clients; a full cache starts again.
+// Which combinations occur is up to the clients; a full cache starts again. Beside the blocks
+// themselves, which with_certificates() leaves here.
 constexpr std::size_t kMaxCached = 4096;
 
 /// RFC 6125: a leading "*." stands for exactly one label.
@@ -374,7 +375,7 @@ LoginConfig::LoginConfig(Snapshot&& snapshot) : snapshot_(std::move(snapshot)) {
 std::shared_ptr<const LoginSettings> LoginConfig::build(const std::string& matching) {
   const auto found = cache_.find(matching);
   if (found != cache_.end()) return found->second;
-  if (cache_.size() >= kMaxCached) cache_.clear();
+  if (cache_.size() >= kMaxCached + snapshot_.blocks.size()) cache_.clear();
   auto settings = build_from<LoginSettings>(snapshot_.blocks, matching);
   cache_.emplace(matching, settings);
   return settings;

@@ -1,0 +1,30 @@
+#include <array>
+
+#include "ctl/command.h"
+
+namespace postern::ctl {
+namespace {
+
+constexpr std::array<Command, 12> kCommands{{
+    {"who", "Show who is logged in.", who_options, who},
+    {"kick", "Disconnect sessions.", kick_options, kick},
+    {"proxy list", "Show the sessions that are proxied to backends.", proxy_list_options,
+     proxy_list},
+    {"proxy kick", "Disconnect proxied sessions.", kick_options, proxy_kick},
+    {"auth test", "Check a user's password.", auth_test_options, auth_test},
+    {"reload", "Read the configuration again.", no_options, reload},
+    {"stop", "Stop Postern.", stop_options, stop},
+    {"service status", "Show the services and their limits.", names_options, service_status},
+    {"process status", "Show the processes.", names_options, process_status},
+    {"log errors", "Show the last warnings and errors.", log_errors_options, log_errors},
+    {"log reopen", "Open the log files again, after they were moved.", no_options, log_reopen},
+    {"config", "Show the configuration, as postern -n does.", config_options, config},
+}};
+
+}  // namespace
+
+std::span<const Command> commands() {
+  return kCommands;
+}
+
+}  // namespace postern::ctl

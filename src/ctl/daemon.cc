@@ -1,0 +1,161 @@
+// reload, stop, service status, process status, log errors, log reopen, config.
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "config/config.h"
+#include "ctl/command.h"
+#include "lib/handle.h"
+#include "lib/text.h"
+
+namespace postern::ctl {
+namespace {
+
+using wire::control_field;
+
+constexpr int kStopPatience = 60'000;  // ms
+
+/// Waits until the process is gone; false if it is still there.
+bool wait_for_end(pid_t pid) {
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (process) {
+    pollfd p{process.get(), POLLIN, 0};
+    return ::poll(&p, 1, kStopPatience) == 1;
+  }
+  // ESRCH: it was faster. Another error: a kernel or container without pidfds.
+  for (int waited = 0; waited < kStopPatience; waited += 50) {
+    if (::kill(pid, 0) != 0 && errno == ESRCH) return true;
+    ::poll(nullptr, 0, 50);
+  }
+  return false;
+}
+
+/// A command without answer.
+int order(Context& context, std::string_view command) {
+  Answer answer;
+  return context.must({std::string(command), {}}, answer);
+}
+
+int show_rows(Context& context, std::string_view command, const Arguments& arguments,
+              const std::vector<std::string>& columns) {
+  wire::ControlRequest request{std::string(command), {}};
+  for (const std::string& name : arguments.words) request.args.emplace_back("name", name);
+  Answer answer;
+  if (const int failed = context.must(request, answer); failed != 0) return failed;
+  context.out += table_of(answer.rows, columns).render(context.format);
+  return 0;
+}
+
+/// "Nov 21 06:49:49 Error: auth: text", as Dovecot prints it.
+std::string error_line(const wire::ControlFields& row) {
+  const auto seconds = decimal(control_field(row, "time"), 0, INT64_MAX).value_or(0);
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  char text[64] = "";
+  if (localtime_r(&time, &parts) != nullptr) {
+    static_cast<void>(std::strftime(text, sizeof text, "%b %d %H:%M:%S", &parts));
+  }
+  std::string level(control_field(row, "level"));
+  if (!level.empty()) level[0] = ascii_upper(level[0]);
+  std::string prefix(trim(control_field(row, "prefix")));
+  if (prefix.ends_with(':')) prefix.pop_back();
+  return fmt::format("{} {}: {}{}{}\n", text, log_safe_line(level), log_safe_line(prefix, 300),
+                     prefix.empty() ? "" : ": ", log_safe_line(control_field(row, "text"), 4096));
+}
+
+}  // namespace
+
+void no_options(CLI::App& /*app*/, Arguments& /*arguments*/) {}
+
+void stop_options(CLI::App& app, Arguments& arguments) {
+  app.add_flag("--no-wait", arguments.no_wait, "Do not wait until it has ended.");
+}
+
+void names_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("NAME", arguments.words, "Services to show; without any, all.");
+}
+
+void log_errors_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("-s,--since", arguments.since, "Only what was logged since this UNIX time.");
+}
+
+void config_options(CLI::App& app, Arguments& arguments) {
+  auto* changed = app.add_flag("-n", arguments.changed, "What differs from the defaults.");
+  app.add_flag("-a", arguments.all, "Everything.")->excludes(changed);
+}
+
+int reload(Context& context, const Arguments& /*arguments*/) {
+  Answer answer;
+  if (const int failed = context.ask({"reload", {}}, answer); failed != 0) return failed;
+  for (const auto& row : answer.rows) {
+    context.err += log_safe_line(control_field(row, "error"), 4096) + '\n';
+  }
+  if (answer.end.code == 0) return 0;
+  return context.fail(answer.end.code, answer.end.text.empty()
+                                           ? "the configuration has errors; the old one stays"
+                                           : log_safe_line(answer.end.text, 1000));
+}
+
+int stop(Context& context, const Arguments& arguments) {
+  Answer answer;
+  if (const int failed = context.must({"stop", {}}, answer); failed != 0) return failed;
+  const auto pid = decimal(trim(answer.end.text), 2, INT32_MAX);
+  if (!pid || arguments.no_wait) return 0;
+  if (wait_for_end(static_cast<pid_t>(*pid))) return 0;
+  return context.fail(EX_TEMPFAIL, fmt::format("process {} is still stopping", *pid));
+}
+
+int service_status(Context& context, const Arguments& arguments) {
+  return show_rows(context, "service-status", arguments,
+                   {"name", "process_count", "process_avail", "process_limit", "client_limit"});
+}
+
+int process_status(Context& context, const Arguments& arguments) {
+  return show_rows(context, "process-status", arguments, {"name", "pid"});
+}
+
+int log_errors(Context& context, const Arguments& arguments) {
+  wire::ControlRequest request{"log-errors", {}};
+  if (!arguments.since.empty()) {
+    if (!decimal(arguments.since, 0, INT64_MAX)) {
+      return context.fail(2, "--since takes seconds since 1970");
+    }
+    request.args.emplace_back("since", arguments.since);
+  }
+  Answer answer;
+  if (const int failed = context.must(request, answer); failed != 0) return failed;
+  if (context.format != Format::table) {
+    context.out +=
+        table_of(answer.rows, {"time", "level", "prefix", "text"}).render(context.format);
+    return 0;
+  }
+  for (const auto& row : answer.rows) context.out += error_line(row);
+  return 0;
+}
+
+int log_reopen(Context& context, const Arguments& /*arguments*/) {
+  return order(context, "log-reopen");
+}
+
+int config(Context& context, const Arguments& arguments) {
+  if (!context.control_socket.empty()) {
+    return context.fail(2, "config reads a file: give it with -c, not a socket with -S");
+  }
+  const config::Loaded loaded = config::load(context.config_path);
+  for (const config::Problem& problem : loaded.problems) {
+    context.err += (problem.warning ? "Warning: " : "Error: ") + problem.text() + '\n';
+  }
+  if (!loaded.configuration) return EX_CONFIG;
+  context.out +=
+      arguments.all ? loaded.configuration->print_all() : loaded.configuration->print_changed();
+  return 0;
+}
+
+}  // namespace postern::ctl

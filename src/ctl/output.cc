@@ -1,0 +1,140 @@
+#include "ctl/output.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "lib/text.h"
+
+namespace postern::ctl {
+namespace {
+
+// Keeps the order of the columns.
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kMaxCell = 1024;  // bytes
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// A terminal obeys escape sequences, and a cell may be a stranger's choice of user name.
+std::string shown(const std::string& cell) {
+  return log_safe_line(cell, kMaxCell);
+}
+
+/// Characters, of valid UTF-8.
+std::size_t width(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U;
+  }));
+}
+
+void add_line(const std::vector<std::string>& cells, const std::vector<std::size_t>& widths,
+              std::string& out) {
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    out += cells[i];
+    if (i + 1 == cells.size()) break;
+    out.append(widths[i] - width(cells[i]) + 1, ' ');
+  }
+  out += '\n';
+}
+
+}  // namespace
+
+std::optional<Format> parse_format(std::string_view word) noexcept {
+  if (word == "table") return Format::table;
+  if (word == "tab") return Format::tab;
+  if (word == "json") return Format::json;
+  return std::nullopt;
+}
+
+void Table::add(std::vector<std::string> cells) {
+  cells.resize(columns_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::render(Format format) const {
+  switch (format) {
+    case Format::table:
+      return render_table();
+    case Format::tab:
+      return render_tab();
+    case Format::json:
+      return render_json();
+  }
+  return {};
+}
+
+std::string Table::render_table() const {
+  std::vector<std::vector<std::string>> lines(1);
+  for (const Column& column : columns_) lines[0].push_back(column.title);
+  for (const auto& row : rows_) {
+    std::vector<std::string>& line = lines.emplace_back();
+    for (const std::string& cell : row) line.push_back(shown(cell));
+  }
+  std::vector<std::size_t> widths(columns_.size(), 0);
+  for (const auto& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
+  }
+  std::string out;
+  for (const auto& line : lines) add_line(line, widths, out);
+  return out;
+}
+
+std::string Table::render_tab() const {
+  std::string out;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    if (i > 0) out += '\t';
+    out += columns_[i].title;
+  }
+  out += '\n';
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i > 0) out += '\t';
+      out += shown(row[i]);
+    }
+    out += '\n';
+  }
+  return out;
+}
+
+std::string Table::render_json() const {
+  std::string out = "[";
+  for (const auto& row : rows_) {
+    Json object = Json::object();
+    for (std::size_t i = 0; i < row.size(); ++i) object[columns_[i].key] = row[i];
+    if (out.size() > 1) out += ",\n ";
+    out += dump(object);
+  }
+  return out + "]\n";
+}
+
+Table table_of(const std::vector<wire::ControlFields>& rows,
+               const std::vector<std::string>& columns) {
+  std::vector<std::string> names = columns;
+  for (const auto& row : rows) {
+    for (const auto& [name, value] : row) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  std::vector<Column> described;
+  for (const std::string& name : names) described.push_back({name, log_safe_line(name, kMaxCell)});
+  Table out(std::move(described));
+  for (const auto& row : rows) {
+    std::vector<std::string> cells;
+    for (const std::string& name : names) cells.emplace_back(wire::control_field(row, name));
+    out.add(std::move(cells));
+  }
+  return out;
+}
+
+std::string json_object(const wire::ControlFields& fields) {
+  Json object = Json::object();
+  for (const auto& [name, value] : fields) {
+    if (!object.contains(name)) object[name] = value;
+  }
+  return dump(object);
+}
+
+}  // namespace postern::ctl

@@ -16,6 +16,7 @@ constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   if (text.empty() || text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;  // inet_pton() stops there
   const std::string terminated(text);
   std::array<std::uint8_t, 16> raw{};
   if (inet_pton(AF_INET, terminated.c_str(), raw.data()) == 1) return from_bytes(Family::v4, raw.data());

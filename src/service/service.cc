@@ -66,6 +66,8 @@ ServiceImpl::ServiceImpl(std::string_view name) {
     log::open(name, false);
     log::fatal(EX_USAGE, "this program is a part of postern, which starts it");
   }
+  // The master's business; an operator who sends them to all of us by name ends nothing.
+  for (const int number : {SIGUSR1, SIGHUP}) std::signal(number, SIG_IGN);
   adopt(wire::kChannelFd);
   channel_.open(UniqueFd(wire::kChannelFd));
   load_settings(name);

@@ -1,0 +1,154 @@
+#include "anvil/dialogue.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "lib/text.h"
+#include "wire/tab-line.h"
+
+namespace postern::anvil {
+namespace {
+
+constexpr std::uint64_t kMaxLifetime = 366ULL * 24 * 3600;
+
+Error input_error(std::string_view command, std::string_view what) {
+  std::string text = "Anvil client input error: ";
+  text.append(command).append(": ").append(what);
+  return Error{EPROTO, std::move(text)};
+}
+
+}  // namespace
+
+const std::vector<Dialogue::Command>& Dialogue::commands() {
+  static const std::vector<Command> kCommands{
+      {"CONNECT", 2, &Dialogue::connect},
+      {"DISCONNECT", 2, &Dialogue::disconnect},
+      {"LOOKUP", 1, &Dialogue::lookup},
+      {"RESERVE", 3, &Dialogue::reserve},
+      {"CONNECT-DUMP", 0, &Dialogue::connect_dump},
+      {"KILL", 1, &Dialogue::kill},
+      {"PENALTY-GET", 1, &Dialogue::penalty_get},
+      {"PENALTY-INC", 3, &Dialogue::penalty_inc},
+      {"PENALTY-SET-EXPIRE-SECS", 1, &Dialogue::penalty_set_expire},
+      {"PENALTY-DUMP", 0, &Dialogue::penalty_dump},
+  };
+  return kCommands;
+}
+
+Status Dialogue::on_line(std::string_view line, Now now, WipingBuffer& out) {
+  Fields fields;
+  for (const std::string_view field : wire::split_tabs(line)) {
+    fields.push_back(wire::tab_unescape(field));
+  }
+  const std::string name = fields.front();
+  if (!version_seen_) {
+    version_seen_ = true;
+    return on_version(fields);
+  }
+  const auto command = std::find_if(commands().begin(), commands().end(),
+                                    [&name](const Command& c) { return c.name == name; });
+  if (command == commands().end()) {
+    return Error{EPROTO, "Anvil client input error: Unknown command: " + log_safe(name)};
+  }
+  fields.erase(fields.begin());
+  if (fields.size() < command->parameters) return input_error(name, "Not enough parameters");
+  state_.counts.expire(now.steady);
+  return (this->*command->handler)(fields, now, out);
+}
+
+Status Dialogue::on_version(const Fields& fields) const {
+  const bool good =
+      fields.size() >= 4 && fields[0] == "VERSION" && fields[1] == "anvil" && fields[2] == "1";
+  if (good) return Done{};
+  return Error{EPROTO,
+               "Anvil client not compatible with this server (mixed old and new binaries?)"};
+}
+
+Status Dialogue::connect(const Fields& fields, Now, WipingBuffer&) {
+  if (!state_.counts.connect(channel_, fields[0], fields[1])) {
+    return input_error("CONNECT", "Too many connections");
+  }
+  return Done{};
+}
+
+Status Dialogue::disconnect(const Fields& fields, Now, WipingBuffer&) {
+  if (!state_.counts.disconnect(channel_, fields[0], fields[1])) {
+    complaints_.push_back("connect limit: disconnection for unknown pid " + log_safe(fields[0]) +
+                          " + ident " + log_safe(fields[1], 160));
+  }
+  return Done{};
+}
+
+Status Dialogue::lookup(const Fields& fields, Now, WipingBuffer& out) {
+  out += std::to_string(state_.counts.lookup(fields[0]));
+  out += '\n';
+  return Done{};
+}
+
+Status Dialogue::reserve(const Fields& fields, Now now, WipingBuffer& out) {
+  const auto limit = decimal(fields[2], 0, std::numeric_limits<unsigned>::max());
+  if (!limit) return input_error("RESERVE", "Invalid parameters");
+  const auto reservation = state_.counts.reserve(channel_, fields[0], fields[1],
+                                                 static_cast<unsigned>(*limit), now.steady);
+  out += reservation.granted ? "1 " : "0 ";
+  out += std::to_string(reservation.count);
+  out += '\n';
+  return Done{};
+}
+
+Status Dialogue::connect_dump(const Fields&, Now, WipingBuffer& out) {
+  state_.counts.for_each(
+      [&out](const std::string& ident, Channel, const std::string& session, unsigned count) {
+        wire::tab_escape(ident, out);
+        wire::TabLine(out, "").add(session).add(std::uint64_t{count}).end();
+      });
+  out += '\n';
+  return Done{};
+}
+
+Status Dialogue::kill(const Fields&, Now, WipingBuffer&) {
+  return Error{EPERM, "Anvil client input error: KILL sent by a non-master connection"};
+}
+
+Status Dialogue::penalty_get(const Fields& fields, Now now, WipingBuffer& out) {
+  const Penalty penalty = state_.penalties.get(fields[0], now.unix_time);
+  out += std::to_string(penalty.value);
+  out += ' ';
+  out += std::to_string(penalty.last);
+  out += '\n';
+  return Done{};
+}
+
+Status Dialogue::penalty_inc(const Fields& fields, Now now, WipingBuffer&) {
+  const auto checksum = decimal(fields[1], 0, std::numeric_limits<std::uint32_t>::max());
+  const auto value = decimal(fields[2], 0, Penalties::kMaxValue);
+  if (!checksum || !value || (*value == 0 && *checksum != 0)) {
+    return input_error("PENALTY-INC", "Invalid parameters");
+  }
+  state_.penalties.set(fields[0], static_cast<std::uint32_t>(*checksum),
+                       static_cast<unsigned>(*value), now.unix_time);
+  return Done{};
+}
+
+Status Dialogue::penalty_set_expire(const Fields& fields, Now, WipingBuffer&) {
+  const auto seconds = decimal(fields[0], 1, kMaxLifetime);
+  if (!seconds) return input_error("PENALTY-SET-EXPIRE-SECS", "Invalid parameters");
+  state_.penalties.set_lifetime(static_cast<std::int64_t>(*seconds));
+  return Done{};
+}
+
+Status Dialogue::penalty_dump(const Fields&, Now now, WipingBuffer& out) {
+  state_.penalties.for_each(now.unix_time, [&out](const std::string& ident, const Penalty& p) {
+    wire::tab_escape(ident, out);
+    wire::TabLine(out, "")
+        .add(std::uint64_t{p.value})
+        .add(static_cast<std::uint64_t>(p.last))
+        .add(static_cast<std::uint64_t>(p.last_update))
+        .end();
+  });
+  out += '\n';
+  return Done{};
+}
+
+}  // namespace postern::anvil

@@ -27,12 +27,15 @@ constexpr std::array<DriverKey, 8> kDriverKeys{{{"username_format", "passwd-file
                                                 {"password_query", "sql"},
                                                 {"user_query", "sql"}}};
 
+/// True also if it has a wrong one.
 bool has_value(const Section& s, std::string_view key) {
   const Entry* const e = s.find_given(key);
+  if (s.is_refused(key)) return true;
   return e != nullptr && !e->value.text.empty();
 }
 
 void check_database(const Section& s, Problems& problems) {
+  if (s.is_refused("driver")) return;
   const bool passdb = s.kind == Kind::passdb;
   const Entry* const entry = s.find_given("driver");
   const std::string driver = entry == nullptr ? "none" : canonical_value(*entry->row, entry->value);
@@ -53,7 +56,8 @@ void check_database(const Section& s, Problems& problems) {
   }
   if (driver == "sql") {
     const Entry* const sql = s.find_given("sql_driver");
-    if (sql == nullptr || canonical_value(*sql->row, sql->value) == "none") {
+    const bool none = sql == nullptr || canonical_value(*sql->row, sql->value) == "none";
+    if (none && !s.is_refused("sql_driver")) {
       need("sql_driver", "sqlite");
     }
     if (!has_value(s, "connect")) need("connect", "the SQLite file");
@@ -78,10 +82,10 @@ bool effective(const ConfigurationImpl& impl, const Section& block, std::string_
 
 void check_pair(const ConfigurationImpl& impl, const Section& block, std::string_view cert,
                 std::string_view key, Problems& problems) {
-  if (has_value(block, cert) && !effective(impl, block, key)) {
+  if (block.find_given(cert) != nullptr && has_value(block, cert) && !effective(impl, block, key)) {
     problems.error(block.where_of(cert), fmt::format("{} is set, but {} is not", cert, key));
   }
-  if (has_value(block, key) && !effective(impl, block, cert)) {
+  if (block.find_given(key) != nullptr && has_value(block, key) && !effective(impl, block, cert)) {
     problems.error(block.where_of(key), fmt::format("{} is set, but {} is not", key, cert));
   }
 }

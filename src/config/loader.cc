@@ -300,7 +300,10 @@ class Loader {
     }
     if (!allowed_in_filter(s, *row, where)) return;
     auto value = value_of(*row, line, where);
-    if (!value) return;
+    if (!value) {
+      s.refused.push_back(row->name);
+      return;
+    }
     const Result<std::string> checked = row->canonical(*value);
     if (!checked.ok()) {
       // A password may hold what looks like a %variable; the error must not quote it.
@@ -308,6 +311,7 @@ class Loader {
                                             "sign is written %%)"
                                           : checked.error().text;
       problems_.error(where, fmt::format("{}: {}", line.text, why));
+      s.refused.push_back(row->name);
       return;
     }
     s.given.push_back({row, std::move(*value), where});

@@ -200,7 +200,7 @@ class Resolver {
 
   /// False if it is switched off.
   bool inet_listener(const Section& s, const ListenerSettings& listener) {
-    if (s.find("port") == nullptr) {
+    if (s.find("port") == nullptr && !s.is_refused("port")) {
       problems_.error(s.where,
                       fmt::format("[{}] has no port (port = 0 switches it off)", s.head()));
     }

@@ -75,6 +75,10 @@ const Entry* Section::find(std::string_view key) const noexcept {
   return entry != nullptr ? entry : find_in(defaults, key);
 }
 
+bool Section::is_refused(std::string_view key) const noexcept {
+  return std::find(refused.begin(), refused.end(), key) != refused.end();
+}
+
 const Where& Section::where_of(std::string_view key) const noexcept {
   const Entry* const entry = find_given(key);
   return entry != nullptr ? entry->where : where;

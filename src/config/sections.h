@@ -45,12 +45,15 @@ struct Section {
   Where where;                  // of its first head; line 0 if it was never mentioned
   std::vector<Entry> defaults;  // what a built-in section has that the table has not
   std::vector<Entry> given;     // what the operator wrote
+  // Keys that were given with a wrong value, which was told: not missing, so not to be told again.
+  std::vector<std::string_view> refused;
 
   /// What stands between the brackets; empty for the global settings.
   std::string head() const;
   const Entry* find_given(std::string_view key) const noexcept;
   /// Given or built in; null if only the table's default is left.
   const Entry* find(std::string_view key) const noexcept;
+  bool is_refused(std::string_view key) const noexcept;
   /// Where `key` was given, else where the section begins.
   const Where& where_of(std::string_view key) const noexcept;
 };

@@ -308,9 +308,11 @@ TEST(Tls, IsListedGloballyAndForEachFilterThatChangesIt) {
 // -- -n and -a --
 
 TEST(Print, SaysNothingOfDefaults) {
-  EXPECT_EQ(good("ssl = yes\nprotocols = none\nlisten = *,::\n[service auth]\nprocess_limit = 1\n")
-                .print_changed(),
-            "# Postern 0.1.0: test.conf\nprotocols = none\n");
+  const std::string text =
+      good("ssl = yes\nprotocols = none\nlisten = *,::\n[service auth]\nprocess_limit = 1\n")
+          .print_changed();
+  EXPECT_TRUE(text.starts_with("# Postern "));
+  EXPECT_EQ(text.substr(text.find('\n') + 1), "protocols = none\n");
 }
 
 TEST(Print, ReadsBackToTheSame) {

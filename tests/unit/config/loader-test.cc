@@ -47,6 +47,22 @@ TEST(Loader, TellsEverythingAtOnceInTheOrderOfLines) {
                    "12: passdb a: driver is missing (one of static, passwd-file, sql)"}));
 }
 
+TEST(Loader, DoesNotMissWhatWasGivenWrong) {
+  EXPECT_EQ(errors_in("[passdb a]\ndriver = sq\n[passdb b]\ndriver = sql\nsql_driver = oracle\n"
+                      "connect = /x\n[inet_listener imap-login own]\nport = imap\n"),
+            (Texts{"3: driver: 'sq' is not one of none, static, passwd-file, sql (did you mean "
+                   "sql?)",
+                   "6: sql_driver: 'oracle' is not one of none, sqlite",
+                   "9: port: Invalid number 'imap': Not a valid number"}));
+  const Loaded loaded = load_text(
+      "ssl_cert = </nowhere/cert.pem\nssl_key = </nowhere/key.pem\n"
+      "[passdb a]\ndriver = static\n",
+      "/t/postern.conf", true);
+  EXPECT_EQ(errors_of(loaded),
+            (Texts{"1: ssl_cert: cannot read /nowhere/cert.pem: No such file or directory",
+                   "2: ssl_key: cannot read /nowhere/key.pem: No such file or directory"}));
+}
+
 TEST(Loader, PutsFileAndLineBeforeWhatIsWrong) {
   const Loaded loaded = load_text("nosuch = 1\n" + std::string(kLeast), "/etc/x.conf", false);
   ASSERT_EQ(loaded.problems.size(), 1U);

@@ -37,6 +37,10 @@ ServiceLimits limits_of(const config::ServiceSettings& settings) {
       settings.idle_kill == config::kInfinite ? std::chrono::milliseconds{0} : settings.idle_kill;
   out.login = settings.type == config::ServiceType::login;
   out.worker = settings.type == config::ServiceType::worker;
+  // Nobody connects to these: they are there from the start.
+  if (settings.type == config::ServiceType::log || settings.type == config::ServiceType::startup) {
+    out.process_min_avail = std::max(out.process_min_avail, 1U);
+  }
   // One client a process: copies of a process that has loaded everything are cheaper than programs.
   out.use_template = out.login && settings.service_count == 1;
   return out;
@@ -148,7 +152,6 @@ SpawnRequest ServiceRun::spawn_request(bool as_template) const {
     out.arguments[0] = setup_.libexec_dir + '/' + out.arguments[0];
   if (as_template) out.arguments.emplace_back("--template");
   out.title = setup_.instance_name + '/' + settings.name;
-  out.environment = child_environment();
   out.service = settings.name;
   out.directory = setup_.base_dir;
   if (!settings.chroot.empty()) {
@@ -156,6 +159,7 @@ SpawnRequest ServiceRun::spawn_request(bool as_template) const {
                                                      : setup_.base_dir + '/' + settings.chroot;
     out.confine = setup_.identity.has_value();
   }
+  out.environment = child_environment(out.confine);
   out.identity = setup_.identity;
   out.log_fd = setup_.log ? setup_.log->write_end.get() : setup_.stderr_fd;
   for (const auto& listener : setup_.listeners) out.listener_fds.push_back(listener->fd());

@@ -273,7 +273,7 @@ Result<Identity> find_identity(const std::string& user, const std::string& group
   return out;
 }
 
-std::vector<std::string> child_environment() {
+std::vector<std::string> child_environment(bool confined) {
   std::vector<std::string> out{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   std::vector<const char*> names{"TZ"};
   if (kSanitized) {
@@ -283,6 +283,13 @@ std::vector<std::string> child_environment() {
     // The master has no threads.
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
     if (value != nullptr) out.push_back(std::string(name) + '=' + value);
+  }
+  if (kSanitized && confined) {
+    // The leak check reads /proc, which a changed root directory hides.
+    const char* value = std::getenv("ASAN_OPTIONS");  // NOLINT(concurrency-mt-unsafe)
+    std::erase_if(out, [](const std::string& entry) { return entry.starts_with("ASAN_OPTIONS="); });
+    out.push_back("ASAN_OPTIONS=" + (value != nullptr ? std::string(value) + ':' : std::string()) +
+                  "detect_leaks=0");
   }
   return out;
 }

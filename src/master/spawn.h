@@ -59,6 +59,7 @@ struct SpawnRequest {
 Result<pid_t> spawn(const SpawnRequest& request);
 
 /// PATH, TZ and, in builds with sanitizers, their options; nothing else is inherited.
-std::vector<std::string> child_environment();
+/// @param confined  the process will change its root directory
+std::vector<std::string> child_environment(bool confined = false);
 
 }  // namespace postern::master

@@ -32,7 +32,8 @@ bool is_login(const ServiceRun& run) {
 /// auth_socket_path: below base_dir, or another program's.
 std::string auth_socket_path(const config::Configuration& configuration) {
   const auto tls = configuration.tls();  // the first is without filters
-  const std::string path = tls.empty() ? std::string("login/login") : tls.front().settings->auth_socket_path;
+  const std::string path =
+      tls.empty() ? std::string("login/login") : tls.front().settings->auth_socket_path;
   return path.starts_with('/') ? path : configuration.master().base_dir + '/' + path;
 }
 bool is_log(const ServiceRun& run) {

@@ -146,7 +146,7 @@ class TestRefused:
             assert 0.8 < time.monotonic() - begun < 4
 
     def test_disabled_login_says_so(self, postern, user):
-        name, password = user(nologin="y", proxy=None)
+        name, password = user(nologin="y", proxy=None, host=None, port=None)
         postern.start()
         with Imap(postern.port) as client:
             assert client.login(name, password) == "NO [CONTACTADMIN] Login disabled for this user"
@@ -252,15 +252,16 @@ class TestSeveralPassdbs:
         postern.start()
 
         def guess():
-            with Imap(postern.port, timeout=60) as client:
+            with Imap(postern.port, timeout=120) as client:
                 client.login("slow", "guess")
-        guessers = [threading.Thread(target=guess) for _ in range(12)]
+        guessers = [threading.Thread(target=guess) for _ in range(16)]
+        begun = time.monotonic()
         for guesser in guessers:
             guesser.start()
         time.sleep(0.3)
-        begun = time.monotonic()
         with Imap(postern.port) as client:
             assert client.login(name, password).startswith("OK ")
-        assert time.monotonic() - begun < 2
+        good = time.monotonic() - begun
         for guesser in guessers:
             guesser.join()
+        assert good < 0.6 * (time.monotonic() - begun)

@@ -15,7 +15,7 @@ _posternctl() {
   done
   local choices=
   case ${words[*]} in
-    '') choices='who kick proxy auth reload stop process service log -c -S -f --help' ;;
+    '') choices='who kick proxy auth reload stop process service log config -c -S -f --help' ;;
     auth) choices='test' ;;
     proxy) choices='list kick' ;;
     process | service) choices='status' ;;

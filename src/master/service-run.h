@@ -66,7 +66,11 @@ class ServiceRun final : private Child::Owner {
 
   const std::string& name() const noexcept { return setup_.settings.name; }
   const config::ServiceSettings& settings() const noexcept { return setup_.settings; }
-  const WipingBuffer& snapshot() const noexcept { return setup_.snapshot; }
+  /// Its processes would be started with the same settings, sockets and rights.
+  bool same_setup(const ServiceRun& other) const noexcept {
+    return setup_.snapshot.view() == other.setup_.snapshot.view() &&
+           setup_.listeners == other.setup_.listeners && setup_.identity == other.setup_.identity;
+  }
   const ServiceMachine& machine() const noexcept { return machine_; }
   const std::shared_ptr<LogPipe>& log_pipe() const noexcept { return setup_.log; }
   bool empty() const noexcept { return machine_.empty(); }

@@ -189,10 +189,14 @@ void Supervisor::send_pipe(Child& log, const LogPipe& pipe) {
   log.send(wire::kPipe, {pipe.prefix}, UniqueFd(fcntl(pipe.read_end.get(), F_DUPFD_CLOEXEC, 3)));
 }
 
-void Supervisor::feed_log(Child& log) {
+void Supervisor::send_files(Child& log) {
   for (const auto& [level, fd] : log_outputs_) {
     log.send(wire::kFile, {level}, UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)));
   }
+}
+
+void Supervisor::feed_log(Child& log) {
+  send_files(log);
   for (const auto& [prefix, pipe] : log_pipes_) send_pipe(log, *pipe);
 }
 
@@ -200,11 +204,7 @@ Status Supervisor::reopen_logs() {
   auto outputs = open_log_outputs(configuration().master(), options_.stderr_fd);
   if (!outputs.ok()) return outputs.error();
   log_outputs_ = std::move(outputs).value();
-  for (const auto& [run, child] : log_children()) {
-    for (const auto& [level, fd] : log_outputs_) {
-      child->send(wire::kFile, {level}, UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)));
-    }
-  }
+  for (const auto& [run, child] : log_children()) send_files(*child);
   return Done{};
 }
 
@@ -325,6 +325,17 @@ void Supervisor::sweep() noexcept {
 
 // --- Reload and stop ---
 
+/// log and anvil know things that a new process would not: they stay unless their settings changed.
+void Supervisor::keep_what_has_not_changed(Generation& old, Generation& fresh) {
+  for (auto& now : old.services) {
+    if (!is_log(*now) && now->settings().type != config::ServiceType::anvil) continue;
+    for (auto& next : fresh.services) {
+      // Nothing of `next` has been started: it goes with the old generation.
+      if (next->name() == now->name() && next->same_setup(*now)) std::swap(next, now);
+    }
+  }
+}
+
 std::vector<std::string> Supervisor::reload() {
   if (stopping_) return {"Postern is stopping"};
   notify_init(reloading_state());
@@ -372,8 +383,10 @@ std::vector<std::string> Supervisor::reload() {
   prepared_ = std::move(*prepared);
   listeners_ = std::move(opened);
   log_outputs_ = std::move(outputs);
+  keep_what_has_not_changed(*current_, *generation);
   auto old = std::exchange(current_, std::move(generation));
   for (const auto& run : old->services) run->drain();
+  for (const auto& [run, child] : log_children()) send_files(*child);
   earlier_.push_back(std::move(old));
   for (const auto& run : current_->services) run->step();
   log::info("Configuration reloaded");

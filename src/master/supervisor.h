@@ -81,7 +81,9 @@ class Supervisor final : private ServiceRun::Host {
   Result<std::shared_ptr<LogPipe>> log_pipe(const std::string& prefix);
   Status build_generation(const Prepared& prepared, const Listeners& opened, Generation& out);
   void feed_log(Child& log);
+  void send_files(Child& log);
   void send_pipe(Child& log, const LogPipe& pipe);
+  static void keep_what_has_not_changed(Generation& old, Generation& fresh);
   Result<std::string> socket_for(const ServiceRun& run, std::string_view name) const;
   void on_signal(int number) noexcept;
   void reap() noexcept;

@@ -119,3 +119,17 @@ def test_filters_choose_by_protocol_and_address(postern, head, source, expected)
     postern.start()
     with Imap(postern.port, source=(source, 0)) as client:
         assert client.greeting.endswith(expected)
+
+
+@pytest.mark.parametrize("example", ["one-backend", "sqlite", "master-user"])
+def test_the_examples_of_the_documentation_are_right(postern, server_pair, example):
+    import pathlib
+    text = (pathlib.Path(__file__).parents[2] / f"doc/examples/{example}.conf").read_text()
+    text = text.replace("/etc/ssl/certs/mail.pem", str(server_pair.cert))
+    text = text.replace("/etc/ssl/private/mail.key", str(server_pair.key))
+    users = "".join(f"{key} = {postern.settings[key]}\n" for key in
+                    ("default_internal_user", "default_internal_group", "default_login_user") if key in postern.settings)
+    sections = "".join(f"\n[service {name}]\nuser = {keys['user']}\n" for name, keys in postern.services.items())
+    postern.configuration = lambda: users + text + sections
+    done = postern.check_configuration()
+    assert done.code == 0, done.out + done.err

@@ -74,8 +74,8 @@ def test_auth_verbose_says_why(postern, user):
     with Imap(postern.port) as client:
         client.login(name, "wrong-1")
         client.login("nobody-knows-me", "wrong-1")
-    postern.wait_log(rf"auth: Info: sql\({name},127\.0\.0\.1,<[^>]+>\): Password mismatch")
-    postern.wait_log(r"auth: Info: sql\(nobody-knows-me,127\.0\.0\.1,<[^>]+>\): unknown user")
+    postern.wait_log(rf"auth: Info: users\({name},127\.0\.0\.1,<[^>]+>\): Password mismatch")
+    postern.wait_log(r"auth: Info: users\(nobody-knows-me,127\.0\.0\.1,<[^>]+>\): unknown user")
 
 
 def test_no_password_reaches_a_log_even_with_all_debugging_on_T_DAT_09(postern, user, tls):

@@ -2,12 +2,13 @@
 import os
 import pathlib
 import pwd
+import re
 import subprocess
 
 import pytest
 
 from harness.imap import Imap
-from harness.postern import build_tree, environment
+from harness.postern import build_tree, environment, installed
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -139,3 +140,13 @@ def test_binaries_are_hardened_T_PRIV_06():
         assert "GNU_RELRO" in header and "BIND_NOW" in header or "NOW" in header, name
         stack = next(line for line in header.splitlines() if "GNU_STACK" in line)
         assert "RWE" not in stack, name
+
+
+@pytest.mark.skipif(not installed("systemd-analyze"), reason="no systemd-analyze")
+def test_the_unit_file_scores_below_3_T_PRIV_07(directory):
+    unit = directory / "postern.service"
+    unit.write_text((build_tree() / "data/postern.service").read_text())
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+                          capture_output=True, text=True, timeout=60)
+    score = float(re.search(r"exposure level for postern.service: ([\d.]+)", done.stdout).group(1))
+    assert score < 3.0, done.stdout

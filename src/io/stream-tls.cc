@@ -164,6 +164,11 @@ bool Stream::step_handshake() noexcept {
     if (tls_->server) {
       tls_->server_name = to_lower(tls_->server_name);
       tls_->choose = {};
+    } else if (SSL_session_reused(tls_->ssl.get()) == 1 &&
+               SSL_version(tls_->ssl.get()) < TLS1_3_VERSION && !tls_->session_key.empty()) {
+      // Before TLS 1.3 a ticket serves as often as the server likes.
+      tls_->context->impl().keep_session(tls_->session_key,
+                                         SslSession(SSL_get1_session(tls_->ssl.get())));
     }
     return true;
   }

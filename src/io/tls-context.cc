@@ -210,7 +210,8 @@ int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* 
   if (!set_mac_key(mac, mac_key)) return -1;
   if (sealing == 0) {
     if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, aes_key, iv) != 1) return -1;
-    return newest ? kUse : kUseAndRenew;
+    // RFC 8446, C.4: a ticket is used once, so its user needs another.
+    return newest && SSL_version(ssl) < TLS1_3_VERSION ? kUse : kUseAndRenew;
   }
   std::memcpy(name, keys.data(), kNameBytes);
   if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1) return -1;
@@ -252,10 +253,12 @@ Status TlsContextImpl::use(const CertificatePem& pem) {
   if (not_after_ == std::chrono::system_clock::time_point{} || ends < not_after_) {
     not_after_ = ends;
   }
-  if (SSL_CTX_use_certificate(context_.get(), leaf) != 1) return tls_error("certificate");
-  if (SSL_CTX_get0_privatekey(context_.get()) != nullptr) {
+  const int kind = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf));
+  if (std::find(key_kinds_.begin(), key_kinds_.end(), kind) != key_kinds_.end()) {
     return Error{EINVAL, "the two certificates have the same kind of key"};
   }
+  key_kinds_.push_back(kind);
+  if (SSL_CTX_use_certificate(context_.get(), leaf) != 1) return tls_error("certificate");
   const Bio bio = memory(pem.key);
   std::string_view password = pem.key_password;
   const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &password));

@@ -53,6 +53,7 @@ class TlsContextImpl {
   Secret ticket_keys_;
   std::unordered_map<std::string, SslSession> sessions_;
   std::chrono::system_clock::time_point not_after_{};
+  std::vector<int> key_kinds_;  // of the certificates in use: EVP_PKEY_RSA, EVP_PKEY_EC …
   bool has_ca_ = false;
 };
 

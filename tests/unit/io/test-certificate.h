@@ -76,7 +76,10 @@ inline Cert make_cert(const Key& key, const CertSpec& spec, const Cert& issuer =
 /// A certificate authority and a server certificate of its.
 struct Site {
   Key ca_key = make_key();
-  Cert ca = make_cert(ca_key, {"Test CA", "", -3600, 7200, true});
+  // Each has its own name: otherwise a wrong CA would be taken for a bad signature of the right
+  // one.
+  static inline int made = 0;
+  Cert ca = make_cert(ca_key, {"Test CA " + std::to_string(++made), "", -3600, 7200, true});
   Key key;
   Cert cert;
 

@@ -1,0 +1,384 @@
+#include "io/tls.h"
+
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include <cerrno>
+
+#include "stream-fixture.h"
+
+namespace postern::io::test {
+namespace {
+
+using Certificates = StreamTest;
+using ServerName = StreamTest;
+using Tickets = StreamTest;
+using Parameters = StreamTest;
+
+constexpr const char* kCheckHint = " (check ssl_client_ca_* settings?)";
+
+TEST_F(Certificates, ExpiredIsSaidPlainly) {
+  const Site site({"localhost", "DNS:localhost", -7200, -3600});
+  shake_hands(server_context(site), client_context(site.ca));
+  EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
+  EXPECT_EQ(
+      client.stream.error(),
+      std::string("Received invalid SSL certificate: certificate has expired: /CN=localhost") +
+          kCheckHint);
+  EXPECT_TRUE(server.saw(Stream::kTlsFailed));
+  EXPECT_NE(server.stream.error().find("certificate expired"), std::string::npos)
+      << server.stream.error();
+}
+
+TEST_F(Certificates, UnknownIssuerIsSaidPlainly) {
+  const Site site;
+  const Site other;
+  shake_hands(server_context(site), client_context(other.ca));
+  EXPECT_EQ(client.stream.error(),
+            std::string("Received invalid SSL certificate: unable to get local issuer certificate: "
+                        "/CN=localhost") +
+                kCheckHint);
+}
+
+TEST_F(Certificates, SelfSignedIsSaidPlainly) {
+  Site site;
+  const Site other;
+  site.cert = make_cert(site.key, {});
+  shake_hands(server_context(site), client_context(other.ca));
+  EXPECT_EQ(
+      client.stream.error(),
+      std::string("Received invalid SSL certificate: self-signed certificate: /CN=localhost") +
+          kCheckHint);
+}
+
+TEST_F(Certificates, NothingIsTrustedWithoutACa) {
+  const Site site;
+  const auto context = client_context(nullptr);
+  EXPECT_FALSE(context->has_ca());
+  EXPECT_TRUE(client_context(site.ca)->has_ca());
+  shake_hands(server_context(site), context);
+  EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
+}
+
+TEST_F(Certificates, WrongNameNamesWhatTheCertificateIsFor) {
+  const Site site({"mail", "DNS:mail.example.com,DNS:*.example.org,IP:192.0.2.7"});
+  shake_hands(server_context(site), client_context(site.ca), "imap.example.com");
+  EXPECT_EQ(client.stream.error(),
+            "SSL certificate doesn't match expected host name imap.example.com: it is for "
+            "mail.example.com, *.example.org, 192.0.2.7");
+  EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
+}
+
+TEST_F(Certificates, NamesAndAddressesAreChecked) {
+  const Site site({"mail", "DNS:mail.example.com,DNS:*.example.org,IP:192.0.2.7,IP:2001:db8::1"});
+  const auto trust = client_context(site.ca);
+  const auto serve = server_context(site);
+  const std::vector<std::pair<const char*, bool>> names{{"mail.example.com", true},
+                                                        {"MAIL.example.COM", true},
+                                                        {"mail.example.com.", true},
+                                                        {"a.example.org", true},
+                                                        {"a.b.example.org", false},
+                                                        {"example.org", false},
+                                                        {"192.0.2.7", true},
+                                                        {"192.0.2.8", false},
+                                                        {"2001:db8::1", true},
+                                                        {"mail", false},
+                                                        {"", false}};
+  for (const auto& [name, good] : names) {
+    SCOPED_TRACE(name);
+    server.stream.start_tls_server(serve, {});
+    client.stream.start_tls_client(trust, name, Verify::chain_and_name);
+    ASSERT_TRUE(run_until([this] { return client.settled(); }));
+    EXPECT_EQ(client.saw(Stream::kTlsStarted), good) << client.stream.error();
+    reconnect();
+  }
+}
+
+TEST_F(Certificates, PartialWildcardsMatchNothing) {
+  const Site site({"mail", "DNS:m*.example.com"});
+  shake_hands(server_context(site), client_context(site.ca), "mail.example.com");
+  EXPECT_TRUE(client.saw(Stream::kTlsFailed));
+}
+
+TEST_F(Certificates, ChainWithoutNameAndNoneAtAllAcceptMore) {
+  const Site site;
+  const Site other;
+  shake_hands(server_context(site), client_context(site.ca), "other.name", Verify::chain);
+  EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+  reconnect();
+  shake_hands(server_context(site), client_context(other.ca), "other.name", Verify::chain);
+  EXPECT_TRUE(client.saw(Stream::kTlsFailed));
+  reconnect();
+  shake_hands(server_context(site), client_context(nullptr), "other.name", Verify::none);
+  EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+}
+
+TEST(TlsContext, RefusesWhatDoesNotFit) {
+  const Site a;
+  const Site b;
+  const std::string cert = pem_of(a.cert);
+  const std::string key = pem_of(a.key);
+  const std::string wrong_key = pem_of(b.key);
+  const auto error = [](const std::vector<CertificatePem>& certificates,
+                        const TlsParameters& parameters = {}) {
+    const auto made = TlsContext::server(certificates, parameters);
+    return made.ok() ? std::string("fine") : made.error().text;
+  };
+  EXPECT_EQ(error({{cert, key, {}}}), "fine");
+  EXPECT_EQ(error({{cert, wrong_key, {}}}), "the private key does not belong to the certificate");
+  EXPECT_EQ(error({}), "no certificate");
+  EXPECT_EQ(error({{"", key, {}}}), "certificate: there is no PEM certificate");
+  EXPECT_NE(error({{"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", key, {}}}),
+            "fine");
+  EXPECT_NE(error({{cert, "no key", {}}}).find("private key"), std::string::npos);
+  const std::string cert_b = pem_of(b.cert);
+  EXPECT_EQ(error({{cert, key, {}}, {cert_b, wrong_key, {}}}),
+            "the two certificates have the same kind of key");
+  TlsParameters bad;
+  bad.cipher_list = "NONSENSE";
+  EXPECT_NE(error({{cert, key, {}}}, bad).find("ssl_cipher_list"), std::string::npos);
+  bad = {};
+  bad.curves = "nonsense";
+  EXPECT_NE(error({{cert, key, {}}}, bad).find("ssl_curve_list"), std::string::npos);
+  EXPECT_NE(TlsContext::client({"garbage", {}, "ca.pem"}, {}).error().text.find("ca.pem"),
+            std::string::npos);
+}
+
+TEST(TlsContext, AsksNobodyForAKeysPassword) {
+  const Site site;
+  const std::string cert = pem_of(site.cert);
+  BIO* bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_PrivateKey(bio, site.key.get(), EVP_aes_128_cbc(),
+                           reinterpret_cast<const unsigned char*>("open"), 4, nullptr, nullptr);
+  char* data = nullptr;
+  const auto size = BIO_ctrl(bio, BIO_CTRL_INFO, 0, &data);
+  const std::string encrypted(data, static_cast<std::size_t>(size));
+  BIO_free(bio);
+  EXPECT_TRUE(TlsContext::server({{cert, encrypted, "open"}}, {}).ok());
+  EXPECT_FALSE(TlsContext::server({{cert, encrypted, "wrong"}}, {}).ok());
+  EXPECT_FALSE(TlsContext::server({{cert, encrypted, {}}}, {}).ok());
+}
+
+TEST(TlsContext, KnowsWhenTheFirstCertificateEnds) {
+  const Site early({"localhost", "DNS:localhost", -3600, 1000});
+  const Site late({"localhost", "DNS:localhost", -3600, 5000}, true);
+  const std::string cert = pem_of(early.cert) + pem_of(early.ca);
+  const std::string key = pem_of(early.key);
+  const std::string cert2 = pem_of(late.cert);
+  const std::string key2 = pem_of(late.key);
+  const auto context = TlsContext::server({{cert2, key2, {}}, {cert, key, {}}}, {});
+  ASSERT_TRUE(context.ok()) << context.error().text;
+  const auto left = context.value()->not_after() - std::chrono::system_clock::now();
+  EXPECT_GT(left, std::chrono::seconds(900));
+  EXPECT_LT(left, std::chrono::seconds(1100));
+}
+
+TEST_F(Certificates, OfTwoKindsTheClientGetsTheOneItCanUse) {
+  Site ec;
+  Site rsa({}, true);
+  const std::string cert = pem_of(ec.cert);
+  const std::string key = pem_of(ec.key);
+  const std::string cert2 = pem_of(rsa.cert);
+  const std::string key2 = pem_of(rsa.key);
+  const auto context = TlsContext::server({{cert, key, {}}, {cert2, key2, {}}}, {}).value();
+  for (const auto& [ciphers, ca] : {std::pair{"ECDHE-ECDSA-AES128-GCM-SHA256", ec.ca},
+                                    std::pair{"ECDHE-RSA-AES128-GCM-SHA256", rsa.ca}}) {
+    SCOPED_TRACE(ciphers);
+    TlsParameters parameters;
+    parameters.cipher_list = ciphers;
+    auto trust = client_context(ca, parameters);
+    // TLS 1.2, where the cipher says which kind it is.
+    Site old;
+    server.stream.start_tls_server(context, {});
+    client.stream.start_tls_client(trust, "localhost", Verify::none);
+    ASSERT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
+    EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+    reconnect();
+  }
+}
+
+struct Chooser {
+  std::string asked;
+  std::shared_ptr<TlsContext> answer;
+  unsigned times = 0;
+  void choose(std::string_view name, std::shared_ptr<TlsContext>& out) noexcept {
+    asked = name;
+    ++times;
+    out = answer;
+  }
+  Stream::ChooseContext callback() { return Stream::ChooseContext::to<&Chooser::choose>(*this); }
+};
+
+TEST_F(ServerName, ChoosesTheCertificate) {
+  const Site fallback;
+  const Site named({"Example", "DNS:mail.example.com"});
+  Chooser chooser;
+  chooser.answer = server_context(named);
+  shake_hands(server_context(fallback), client_context(named.ca), "Mail.Example.com",
+              Verify::chain_and_name, chooser.callback());
+  EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+  EXPECT_EQ(chooser.asked, "Mail.Example.com");
+  EXPECT_EQ(chooser.times, 1U);
+  EXPECT_EQ(server.stream.tls_info().server_name, "mail.example.com");
+}
+
+TEST_F(ServerName, UnknownNameKeepsTheFirstContext) {
+  const Site fallback;
+  Chooser chooser;
+  shake_hands(server_context(fallback), client_context(fallback.ca), "nobody.example",
+              Verify::chain, chooser.callback());
+  EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+  EXPECT_EQ(chooser.times, 1U);
+}
+
+TEST_F(ServerName, AddressesAreNotSent) {
+  const Site site({"x", "IP:192.0.2.1"});
+  Chooser chooser;
+  shake_hands(server_context(site), client_context(site.ca), "192.0.2.1", Verify::chain_and_name,
+              chooser.callback());
+  EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+  EXPECT_EQ(chooser.times, 0U);
+  EXPECT_EQ(server.stream.tls_info().server_name, "");
+}
+
+TEST_F(ServerName, ChosenContextBringsItsMinimumVersion) {
+  const Site fallback;
+  const Site named({"Example", "DNS:mail.example.com"});
+  TlsParameters strict;
+  strict.min_version = TLS1_3_VERSION;
+  Chooser chooser;
+  chooser.answer = server_context(named, strict);
+  auto trust = client_context(named.ca);
+  server.stream.start_tls_server(server_context(fallback), chooser.callback());
+  // A client of TLS 1.2, by hand.
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  SSL* ssl = SSL_new(context);
+  std::string name = "mail.example.com";
+  SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
+  SSL_set_fd(ssl, client.stream.fd());
+  SSL_connect(ssl);
+  EXPECT_TRUE(run_until([this] { return server.settled(); }));
+  EXPECT_TRUE(server.saw(Stream::kTlsFailed));
+  EXPECT_NE(server.stream.error().find("unsupported protocol"), std::string::npos)
+      << server.stream.error();
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+}
+
+std::string ticket_key(char fill) {
+  return std::string(TlsContext::kTicketKeyBytes, fill);
+}
+
+class TicketTest : public StreamTest {
+ protected:
+  Site site;
+  std::shared_ptr<TlsContext> trust = client_context(site.ca);
+
+  /// One connection; true if it was resumed.
+  bool connect(const std::shared_ptr<TlsContext>& serve) {
+    shake_hands(serve, trust);
+    EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+    // TLS 1.3 tickets come behind the handshake: the client has to read.
+    client.stream.want(true, false);
+    server.stream.write("x");
+    EXPECT_TRUE(run_until([this] { return client.received == "x"; }));
+    const bool resumed = client.stream.tls_info().resumed;
+    EXPECT_EQ(server.stream.tls_info().resumed, resumed);
+    reconnect();
+    return resumed;
+  }
+};
+
+TEST_F(TicketTest, ResumeInAnotherProcessWithTheSameKeys) {
+  const auto one = server_context(site);
+  const auto other = server_context(site);
+  ASSERT_TRUE(one->set_ticket_keys(ticket_key('a')).ok());
+  ASSERT_TRUE(other->set_ticket_keys(ticket_key('a')).ok());
+  EXPECT_FALSE(connect(one));
+  EXPECT_TRUE(connect(other));
+  EXPECT_TRUE(connect(one)) << "a resumed session brings the next ticket";
+}
+
+TEST_F(TicketTest, OldKeysStillOpenUntilTheyAreGone) {
+  const auto serve = server_context(site);
+  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
+  EXPECT_FALSE(connect(serve));
+  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('b') + ticket_key('a')).ok());
+  EXPECT_TRUE(connect(serve));
+  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('c')).ok());
+  EXPECT_FALSE(connect(serve));
+}
+
+TEST_F(TicketTest, NoneWhereTheyAreTurnedOff) {
+  TlsParameters parameters;
+  parameters.no_tickets = true;
+  const auto serve = server_context(site, parameters);
+  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
+  EXPECT_FALSE(connect(serve));
+  EXPECT_FALSE(connect(serve));
+}
+
+TEST_F(TicketTest, KeysOfAWrongLengthChangeNothing) {
+  const auto serve = server_context(site);
+  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
+  EXPECT_FALSE(connect(serve));
+  EXPECT_FALSE(serve->set_ticket_keys("").ok());
+  EXPECT_FALSE(serve->set_ticket_keys(std::string(79, 'x')).ok());
+  EXPECT_FALSE(serve->set_ticket_keys(std::string(80UL * 9, 'x')).ok());
+  EXPECT_TRUE(connect(serve));
+}
+
+TEST_F(TicketTest, ASessionWithoutVerificationIsNoneWithIt) {
+  const Site other;
+  const auto serve = server_context(site);
+  trust = client_context(other.ca);
+  shake_hands(serve, trust, "localhost", Verify::none);
+  client.stream.want(true, false);
+  server.stream.write("x");
+  EXPECT_TRUE(run_until([this] { return client.received == "x"; }));
+  reconnect();
+  shake_hands(serve, trust, "localhost", Verify::chain_and_name);
+  EXPECT_TRUE(client.saw(Stream::kTlsFailed));
+}
+
+TEST_F(Parameters, MinimumVersionHolds) {
+  const Site site;
+  TlsParameters strict;
+  strict.min_version = TLS1_3_VERSION;
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  SSL* ssl = SSL_new(context);
+  SSL_set_fd(ssl, client.stream.fd());
+  server.stream.start_tls_server(server_context(site, strict), {});
+  SSL_connect(ssl);
+  EXPECT_TRUE(run_until([this] { return server.settled(); }));
+  EXPECT_EQ(server.stream.error(),
+            "SSL_accept() failed: error:0A000102:SSL routines::unsupported protocol");
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+}
+
+TEST_F(Parameters, RenegotiationIsRefused) {
+  const Site site;
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  SSL* ssl = SSL_new(context);
+  SSL_set_fd(ssl, client.stream.fd());
+  server.stream.start_tls_server(server_context(site), {});
+  server.stream.want(true, false);
+  EXPECT_TRUE(run_until([&] { return SSL_connect(ssl) == 1 && server.settled(); }));
+  ASSERT_TRUE(server.saw(Stream::kTlsStarted));
+  SSL_renegotiate(ssl);
+  int result = 0;
+  for (int i = 0; i < 20; i++) {
+    result = SSL_do_handshake(ssl);
+    loop.run_once(false);
+  }
+  EXPECT_NE(result, 1);
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+}
+
+}  // namespace
+}  // namespace postern::io::test

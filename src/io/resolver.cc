@@ -1,8 +1,6 @@
 #include "io/resolver.h"
 
 #include <event2/dns.h>
-#include <event2/util.h>
-#include <netdb.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -36,22 +34,16 @@ bool is_host_name(std::string_view name) noexcept {
          name.find("..") == std::string_view::npos;
 }
 
-std::vector<IpAddress> addresses_of(const evutil_addrinfo* list) {
-  std::vector<IpAddress> v4;
-  std::vector<IpAddress> v6;
-  for (; list != nullptr; list = list->ai_next) {
-    sockaddr_storage address{};
-    if (list->ai_addrlen > sizeof address) continue;
-    std::copy_n(reinterpret_cast<const char*>(list->ai_addr), list->ai_addrlen,
-                reinterpret_cast<char*>(&address));
-    const IpAddress ip = Endpoint::from_sockaddr(address).ip;
-    auto& out = ip.is_v4() ? v4 : v6;
-    if (ip && out.size() < kMaxAddresses && std::find(out.begin(), out.end(), ip) == out.end()) {
+void add_addresses(IpAddress::Family family, int count, const void* addresses,
+                   std::vector<IpAddress>& out) {
+  const std::size_t size = family == IpAddress::Family::v4 ? 4 : 16;
+  const auto* bytes = static_cast<const char*>(addresses);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(std::max(count, 0)); i++) {
+    const IpAddress ip = IpAddress::from_bytes(family, bytes + i * size);
+    if (out.size() < kMaxAddresses && std::find(out.begin(), out.end(), ip) == out.end()) {
       out.push_back(ip);
     }
   }
-  v4.insert(v4.end(), v6.begin(), v6.end());
-  return v4;
 }
 
 }  // namespace
@@ -81,11 +73,15 @@ struct Resolver::Impl {
     }
   };
 
-  /// One question on its way to the servers. evdns calls back exactly once, also when it is
-  /// cancelled, and only then is it deleted.
+  /// The two questions about one name on their way to the servers. evdns calls back once for each;
+  /// with the second answer it is deleted.
   struct Query {
     Impl* resolver = nullptr;  // none: nobody waits for it any more
     std::string name;
+    std::vector<IpAddress> v4;
+    std::vector<IpAddress> v6;
+    unsigned waiting = 2;
+    int error = DNS_ERR_NONE;  // the worse of the two
   };
 
   Impl(Loop& loop_in, const ResolverFiles& files)
@@ -95,19 +91,23 @@ struct Resolver::Impl {
     if (conf.servers.empty()) conf.servers.emplace_back("127.0.0.1");
   }
   ~Impl() {
-    for (auto& [name, query] : queries) query->resolver = nullptr;
-    // evdns fails what is open by an event of the loop, which has to run for the queries to be
-    // freed; so they are cancelled by hand first.
-    for (auto& [query, handle] : handles) evdns_getaddrinfo_cancel(handle);
+    // evdns may have answers ready that it tells with the loop's next turn, or drop them. The
+    // process is about to end in either case.
+    static std::vector<std::unique_ptr<Query>> orphans;
+    for (auto& [name, query] : queries) {
+      query->resolver = nullptr;
+      orphans.emplace_back(query);
+    }
   }
 
   void open_dns();
   void ask(Request& request);
-  void on_answer(Query* query, int error, evutil_addrinfo* list) noexcept;
+  void on_answer(Query& query) noexcept;
   void deliver(Request& request) noexcept;
-  static void on_dns(int error, evutil_addrinfo* list, void* arg) noexcept;
-  static Result<std::vector<IpAddress>> result_of(const std::string& name, int error,
-                                                  const evutil_addrinfo* list);
+  static void on_v4(int error, char type, int count, int ttl, void* found, void* arg) noexcept;
+  static void on_v6(int error, char type, int count, int ttl, void* found, void* arg) noexcept;
+  static void on_part(Query* query, int error) noexcept;
+  static Result<std::vector<IpAddress>> result_of(const std::string& name, const Query& query);
 
   Loop& loop;
   ResolvConf conf;
@@ -115,7 +115,6 @@ struct Resolver::Impl {
   std::unique_ptr<evdns_base, FreeDns> dns;
   std::map<std::uint64_t, std::unique_ptr<Request>> requests;
   std::unordered_map<std::string, Query*> queries;  // by name
-  std::unordered_map<Query*, evdns_getaddrinfo_request*> handles;
   std::uint64_t last_id = 0;
 };
 
@@ -137,31 +136,45 @@ void Resolver::Impl::open_dns() {
   }
 }
 
-Result<std::vector<IpAddress>> Resolver::Impl::result_of(const std::string& name, int error,
-                                                         const evutil_addrinfo* list) {
-  if (error == 0) {
-    std::vector<IpAddress> found = addresses_of(list);
-    if (!found.empty()) return found;
-    error = EVUTIL_EAI_NODATA;
+Result<std::vector<IpAddress>> Resolver::Impl::result_of(const std::string& name,
+                                                         const Query& query) {
+  std::vector<IpAddress> found = query.v4;
+  found.insert(found.end(), query.v6.begin(), query.v6.end());
+  if (!found.empty()) return found;
+  const std::string what = "DNS lookup of " + name + " failed: ";
+  if (query.error == DNS_ERR_NONE || query.error == DNS_ERR_NODATA ||
+      query.error == DNS_ERR_NOTEXIST) {
+    return Error{ENOENT, what + "No such host"};
   }
-  if (error == EVUTIL_EAI_NONAME || error == EVUTIL_EAI_NODATA) {
-    return Error{ENOENT, "DNS lookup of " + name + " failed: No such host"};
-  }
-  return Error{EAGAIN, "DNS lookup of " + name + " failed: " + evutil_gai_strerror(error)};
+  return Error{EAGAIN, what + evdns_err_to_string(query.error)};
 }
 
-void Resolver::Impl::on_answer(Query* query, int error, evutil_addrinfo* list) noexcept {
-  queries.erase(query->name);
-  handles.erase(query);
+void Resolver::Impl::on_answer(Query& query) noexcept {
+  queries.erase(query.name);
   for (auto& [id, request] : requests) {
-    if (request->query == query) request->settle(result_of(request->name, error, list));
+    if (request->query == &query) request->settle(result_of(request->name, query));
   }
 }
 
-void Resolver::Impl::on_dns(int error, evutil_addrinfo* list, void* arg) noexcept {
-  const std::unique_ptr<Query> query(static_cast<Query*>(arg));
-  if (query->resolver != nullptr) query->resolver->on_answer(query.get(), error, list);
-  if (list != nullptr) evutil_freeaddrinfo(list);
+void Resolver::Impl::on_v4(int error, char, int count, int, void* found, void* arg) noexcept {
+  auto* query = static_cast<Query*>(arg);
+  if (error == DNS_ERR_NONE) add_addresses(IpAddress::Family::v4, count, found, query->v4);
+  on_part(query, error);
+}
+
+void Resolver::Impl::on_v6(int error, char, int count, int, void* found, void* arg) noexcept {
+  auto* query = static_cast<Query*>(arg);
+  if (error == DNS_ERR_NONE) add_addresses(IpAddress::Family::v6, count, found, query->v6);
+  on_part(query, error);
+}
+
+void Resolver::Impl::on_part(Query* query, int error) noexcept {
+  // That one kind does not exist says nothing of the other.
+  const bool harmless = error == DNS_ERR_NODATA || error == DNS_ERR_NOTEXIST;
+  if (query->error == DNS_ERR_NONE || !harmless) query->error = error;
+  if (--query->waiting > 0 || query->resolver == nullptr) return;
+  const std::unique_ptr<Query> own(query);
+  query->resolver->on_answer(*query);
 }
 
 void Resolver::Impl::ask(Request& request) {
@@ -171,16 +184,16 @@ void Resolver::Impl::ask(Request& request) {
     return;
   }
   open_dns();
-  auto* query = new Query{this, key};  // on_dns() owns it
+  auto* query = new Query{this, key, {}, {}};  // on_part() owns it
   request.query = query;
   queries.emplace(key, query);
-  evutil_addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  evdns_getaddrinfo_request* handle =
-      evdns_getaddrinfo(dns.get(), key.c_str(), nullptr, &hints, &Impl::on_dns, query);
-  // Without a handle it has been answered already, and the query is gone.
-  if (handle != nullptr) handles.emplace(query, handle);
+  const bool asked = evdns_base_resolve_ipv4(dns.get(), key.c_str(), DNS_QUERY_NO_SEARCH,
+                                             &Impl::on_v4, query) != nullptr;
+  const bool asked6 = evdns_base_resolve_ipv6(dns.get(), key.c_str(), DNS_QUERY_NO_SEARCH,
+                                              &Impl::on_v6, query) != nullptr;
+  // A question that cannot even be put is not called back about.
+  if (!asked6) on_part(query, DNS_ERR_UNKNOWN);
+  if (!asked) on_part(query, DNS_ERR_UNKNOWN);
 }
 
 void Resolver::Impl::deliver(Request& request) noexcept {

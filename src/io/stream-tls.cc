@@ -145,8 +145,10 @@ void Stream::start_tls_client(std::shared_ptr<TlsContext> context, const std::st
       SSL_set_session(ssl, old.get());
     }
   }
-  // Our hello goes out at once; the rest comes by events.
+  // Our hello goes out at once; the rest comes by events. But a quick server's answer may be there
+  // when OpenSSL looks for it, and then this call has been the whole handshake.
   if (step_handshake()) {
+    if (tls_->state == StreamTls::State::up) tls_->state = StreamTls::State::shaken;
     tls_->later.trigger();
   }
   update_watch();
@@ -223,6 +225,11 @@ void Stream::on_handshake_ready(unsigned ready) noexcept {
 void Stream::on_later() noexcept {
   if (tls_->state == StreamTls::State::failed) {
     on_event_(kTlsFailed);
+  } else if (tls_->state == StreamTls::State::shaken) {
+    tls_->state = StreamTls::State::up;
+    update_watch();
+    if (tls_->holds_bytes && want_read_) tls_->later.trigger();
+    on_event_(kTlsStarted);
   } else if (tls_->holds_bytes && want_read_) {
     on_event_(kReadable);
   }
@@ -247,7 +254,7 @@ IoResult Stream::read_tls(char* to, std::size_t size) noexcept {
   if (tls_->state == StreamTls::State::failed) {
     return {error_code_ == EPIPE ? IoStatus::closed : IoStatus::error, 0};
   }
-  if (tls_->state == StreamTls::State::handshaking) return {IoStatus::again, 0};
+  if (tls_->state != StreamTls::State::up) return {IoStatus::again, 0};
   SSL* ssl = tls_->ssl.get();
   ERR_clear_error();
   errno = 0;
@@ -273,7 +280,7 @@ IoResult Stream::read_tls(char* to, std::size_t size) noexcept {
 
 IoResult Stream::write_tls(std::string_view bytes) noexcept {
   if (tls_->state == StreamTls::State::failed) return {IoStatus::error, 0};
-  if (tls_->state == StreamTls::State::handshaking) return {IoStatus::again, 0};
+  if (tls_->state != StreamTls::State::up) return {IoStatus::again, 0};
   SSL* ssl = tls_->ssl.get();
   ERR_clear_error();
   errno = 0;
@@ -295,6 +302,10 @@ IoResult Stream::write_tls(std::string_view bytes) noexcept {
     }
   }
   return out;
+}
+
+void Stream::stop_wiping() noexcept {
+  if (tls_) SSL_clear_options(tls_->ssl.get(), SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 TlsInfo Stream::tls_info() const {

@@ -48,6 +48,7 @@ void Stream::update_watch() noexcept {
   bool write = want_write_;
   if (tls_) {
     switch (tls_->state) {
+      case StreamTls::State::shaken:
       case StreamTls::State::failed:
         watch_.want(FdWatch::kNothing);
         return;
@@ -69,6 +70,8 @@ void Stream::on_watch(unsigned ready) noexcept {
     on_handshake_ready(ready);
     return;
   }
+  if (tls_ && tls_->state == StreamTls::State::shaken)
+    return;  // an older event: on_later() is next
   const bool readable = (ready & FdWatch::kRead) != 0;
   const bool writable = (ready & FdWatch::kWrite) != 0;
   unsigned event = (ready & FdWatch::kHangUp) != 0 ? kHungUp : 0U;

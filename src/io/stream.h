@@ -69,6 +69,10 @@ class Stream {
   void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
                         Verify verify) noexcept;
   bool tls() const noexcept { return tls_ != nullptr; }
+  /// OpenSSL keeps what it decrypted last until the next record comes or the buffer's memory is
+  /// used again. As server it is told to wipe it, since passwords come this way; a connection whose
+  /// secrets are behind it need not pay for that.
+  void stop_wiping() noexcept;
   TlsInfo tls_info() const;
   /// True if kernel TLS or no TLS: bytes may go from socket to socket by splice(2).
   bool plain() const noexcept { return tls_ == nullptr; }

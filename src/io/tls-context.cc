@@ -300,6 +300,8 @@ Result<std::shared_ptr<TlsContext>> TlsContextImpl::make_server(
     if (auto used = impl->use(certificate); !used.ok()) return used.error();
   }
   SSL_CTX* context = impl->get();
+  // See Stream::stop_wiping().
+  SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
   // Resumption is by tickets alone: a cache would be one process's.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   if (SSL_CTX_set_session_id_context(context, octets(kSessionContext),

@@ -59,7 +59,12 @@ class TlsContextImpl {
 
 /// A stream's TLS.
 struct StreamTls {
-  enum class State : std::uint8_t { handshaking, up, failed };
+  enum class State : std::uint8_t {
+    handshaking,
+    shaken,  // done, and the owner has yet to be told
+    up,
+    failed,
+  };
 
   std::shared_ptr<TlsContext> context;  // outlives ssl
   Ssl ssl;
@@ -67,7 +72,7 @@ struct StreamTls {
   std::string server_name;      // SNI: as it came (server), as it is checked (client)
   std::string session_key;      // client: which sessions may be resumed
   std::string bad_certificate;  // what is wrong with the peer's, if anything
-  Deferred later;               // an event at the end of the turn: failed, or bytes are held
+  Deferred later;               // at the end of the turn: shaken, failed, or bytes are held
   State state = State::handshaking;
   bool server = false;
   bool wants_write = false;       // the handshake's next step

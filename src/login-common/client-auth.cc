@@ -378,6 +378,7 @@ void Client::on_verdict(ProxyVerdict verdict) {
     logged_ = true;
     out_.append(verdict.reply.view());
     verdict.reply.clear();
+    stream_->stop_wiping();  // the password has been wiped, mail need not be
     attempt_->relay(std::move(stream_), std::move(input_), std::move(out_), sent_);
     attempt_.reset();
     end();

@@ -71,6 +71,7 @@ Client::Client(ClientShared& shared, ClientOwner& owner, const config::SocketInf
 
 Client::~Client() {
   if (auth_id_ != 0) shared_.auth.cancel(auth_id_);
+  attempt_.reset();  // its last words are about members declared behind it
 }
 
 void Client::select_settings() {

@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <fcntl.h>
+
+#include <array>
 #include <cerrno>
+#include <thread>
 
 #include "stream-fixture.h"
 
@@ -14,6 +18,7 @@ using Certificates = StreamTest;
 using ServerName = StreamTest;
 using Tickets = StreamTest;
 using Parameters = StreamTest;
+using Handshake = StreamTest;
 
 constexpr const char* kCheckHint = " (check ssl_client_ca_* settings?)";
 
@@ -195,6 +200,39 @@ TEST_F(Certificates, OfTwoKindsTheClientGetsTheOneItCanUse) {
     EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
     reconnect();
   }
+}
+
+// A server may answer between OpenSSL's write of the hello and its read. A blocking socket makes
+// that certain: the call that begins the handshake also ends it.
+TEST_F(Handshake, ServerThatAnswersAtOnceIsToldOfAllTheSame) {
+  const Site site;
+  const auto trust = client_context(site.ca);
+  server.stream.close();
+  client.stream.close();
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  std::thread other([&site, fd = ends[1]] {
+    SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(context, site.cert.get());
+    SSL_CTX_use_PrivateKey(context, site.key.get());
+    SSL* ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    EXPECT_EQ(SSL_accept(ssl), 1);
+    EXPECT_EQ(SSL_write(ssl, "hello", 5), 5);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+  });
+  client.events = 0;
+  client.open(loop, UniqueFd(ends[0]));
+  client.stream.want(true, false);
+  client.stream.start_tls_client(trust, "localhost", Verify::chain_and_name);
+  EXPECT_EQ(client.events, 0U) << "told inside the owner's own call";
+  other.join();
+  ASSERT_EQ(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+  EXPECT_TRUE(run_until([this] { return client.saw(Stream::kTlsStarted); }));
+  EXPECT_EQ(client.stream.tls_info().protocol, "TLSv1.3");
+  EXPECT_TRUE(run_until([this] { return client.received == "hello"; }));
 }
 
 struct Chooser {

@@ -12,8 +12,7 @@ ConnectCounts::Holder* ConnectCounts::find(Channel channel, const std::string& s
 
 bool ConnectCounts::has_room(Channel channel) const {
   const auto own = channels_.find(channel);
-  return entries_ < kMaxEntries &&
-         (own == channels_.end() || own->second.size() < kMaxEntriesOfOne);
+  return entries_ < most_ && (own == channels_.end() || own->second.size() < most_of_one_);
 }
 
 void ConnectCounts::add(Channel channel, const std::string& session, const std::string& ident,

@@ -22,6 +22,11 @@ using Channel = std::uint64_t;
 /// owner's to choose; Dovecot's programs use their pid, but nothing here believes that it is one.
 class ConnectCounts {
  public:
+  /// @param most         entries there may be
+  /// @param most_of_one  entries of one channel
+  explicit ConnectCounts(std::size_t most = 1'000'000, std::size_t most_of_one = 200'000)
+      : most_(most), most_of_one_(most_of_one) {}
+
   /// One more session of `ident`, or the confirmation of what was reserved.
   /// @return false if there are too many entries already; nothing is counted then
   bool connect(Channel channel, const std::string& session, const std::string& ident);
@@ -58,9 +63,6 @@ class ConnectCounts {
     }
   }
 
-  static constexpr std::size_t kMaxEntries = 1'000'000;
-  static constexpr std::size_t kMaxEntriesOfOne = 200'000;  // channel
-
  private:
   struct Holder {
     unsigned count = 0;
@@ -85,6 +87,8 @@ class ConnectCounts {
   void remove(Channel channel, const std::string& session, const std::string& ident,
               unsigned count);
 
+  std::size_t most_;
+  std::size_t most_of_one_;
   std::map<std::string, Holders> idents_;
   std::map<Channel, std::set<std::pair<std::string, std::string>>> channels_;  // ident, session
   std::deque<Deadline> deadlines_;                                             // in order of time

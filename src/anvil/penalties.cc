@@ -9,7 +9,7 @@ void Penalties::expire(std::int64_t now) {
     const Record& oldest = by_age_.front();
     // A clock that was set back forgets nobody early.
     const bool old = now - oldest.penalty.last_update >= lifetime_;
-    if (!old && by_age_.size() <= kMaxIdents) return;
+    if (!old && by_age_.size() <= most_) return;
     by_ident_.erase(oldest.ident);
     by_age_.pop_front();
   }

@@ -19,6 +19,9 @@ struct Penalty {
 
 class Penalties {
  public:
+  /// @param most  idents there may be; the longest untouched goes first
+  explicit Penalties(std::size_t most = 500'000) : most_(most) {}
+
   /// Zeros if the ident is unknown or forgotten.
   Penalty get(const std::string& ident, std::int64_t now);
   /// Sets the penalty. The same wrong password again (its checksum is among the last ten) is not a
@@ -39,7 +42,6 @@ class Penalties {
 
   static constexpr unsigned kMaxValue = 65535;
   static constexpr std::int64_t kDefaultLifetime = 3600;
-  static constexpr std::size_t kMaxIdents = 500'000;  // the longest untouched goes first
 
  private:
   struct Record {
@@ -51,6 +53,7 @@ class Penalties {
 
   void expire(std::int64_t now);
 
+  std::size_t most_;
   ByAge by_age_;
   std::unordered_map<std::string, ByAge::iterator> by_ident_;
   std::int64_t lifetime_ = kDefaultLifetime;

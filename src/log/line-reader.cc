@@ -63,6 +63,14 @@ std::string escape_line(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size());
   while (!bytes.empty()) {
+    // Nearly everything is plain ASCII.
+    const auto special = std::find_if(bytes.begin(), bytes.end(), [](char c) {
+      return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f;
+    });
+    const auto plain = static_cast<std::size_t>(special - bytes.begin());
+    out += bytes.substr(0, plain);
+    bytes.remove_prefix(plain);
+    if (bytes.empty()) break;
     const std::size_t length = utf8_length(bytes);
     const std::string_view character = bytes.substr(0, std::max<std::size_t>(length, 1));
     bytes.remove_prefix(character.size());

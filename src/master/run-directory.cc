@@ -49,6 +49,8 @@ Status prepare_run_directory(const std::string& base_dir, gid_t login_group) {
   const auto none = static_cast<gid_t>(-1);
   if (auto made = prepare_directory(base_dir, 0755, none); !made.ok()) return made;
   if (auto made = prepare_directory(base_dir + "/empty", 0755, none); !made.ok()) return made;
+  // What only the master connects to.
+  if (auto made = prepare_directory(base_dir + "/internal", 0700, none); !made.ok()) return made;
   return prepare_directory(base_dir + "/login", 0750, login_group);
 }
 

@@ -10,10 +10,11 @@
 /// `base_dir` and what shows that a master runs there. Spec: master.md section 1.1.
 namespace postern::master {
 
-/// Makes base_dir (0755), base_dir/empty (0755, the chroot of processes that need no file) and
-/// base_dir/login (0750, of `login_group`; -1 leaves the group). Refuses directories that are
-/// symbolic links, belong to somebody else or can be written to by others: who can write there can
-/// put a socket in front of ours.
+/// Makes base_dir (0755), base_dir/empty (0755, the chroot of processes that need no file),
+/// base_dir/internal (0700, sockets that only the master connects to) and base_dir/login (0750, of
+/// `login_group`; -1 leaves the group). Refuses directories that are symbolic links, belong to
+/// somebody else or can be written to by others: who can write there can put a socket in front of
+/// ours.
 Status prepare_run_directory(const std::string& base_dir, gid_t login_group);
 
 /// base_dir/master.pid, locked as long as the master lives: the lock, not the number, says that it

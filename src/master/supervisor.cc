@@ -423,10 +423,14 @@ void Supervisor::stop() noexcept {
 /// Sessions first, then those they need, the log last.
 void Supervisor::stop_next_stage() noexcept {
   const auto login = [](const ServiceRun& run) { return is_login(run); };
+  // auth reports to anvil until it ends.
+  const auto but_anvil = [](const ServiceRun& run) {
+    return !is_log(run) && run.settings().type != config::ServiceType::anvil;
+  };
   const auto but_log = [](const ServiceRun& run) { return !is_log(run); };
   const auto all = [](const ServiceRun&) { return true; };
   using Which = bool (*)(const ServiceRun&);
-  for (const Which which : {Which{login}, Which{but_log}, Which{all}}) {
+  for (const Which which : {Which{login}, Which{but_anvil}, Which{but_log}, Which{all}}) {
     if (!any_left(which)) continue;
     each_run([which](ServiceRun& run) {
       if (which(run) && !run.stopping()) run.terminate();

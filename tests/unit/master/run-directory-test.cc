@@ -30,6 +30,8 @@ TEST(RunDirectory, MakesWhatTheProcessesNeed) {
   struct stat found {};
   ASSERT_EQ(stat(base.c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 07777, 0755u);
+  ASSERT_EQ(stat((base + "/internal").c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0700U);
   ASSERT_EQ(stat((base + "/empty").c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 07777, 0755u);
   ASSERT_EQ(stat((base + "/login").c_str(), &found), 0);

@@ -140,6 +140,8 @@ struct ControlServer::Command {
 
 namespace {
 
+constexpr io::Milliseconds kAcceptPause{1000};
+
 std::vector<std::string> values_of(const wire::ControlFields& args, std::string_view name) {
   std::vector<std::string> out;
   for (const auto& [key, value] : args) {
@@ -253,13 +255,16 @@ void ControlServer::Connection::dispatch(const std::string& line) {
 }
 
 ControlServer::ControlServer(io::Loop& loop, Supervisor& supervisor)
-    : loop_(loop), supervisor_(supervisor) {}
+    : loop_(loop), supervisor_(supervisor) {
+  pause_.start(loop_, io::Callback<>::to<&ControlServer::on_pause_over>(*this));
+}
 
 ControlServer::~ControlServer() = default;
 
 void ControlServer::watch(std::shared_ptr<Listener> listener) {
   if (listener == listener_) return;
   watch_.stop();
+  pause_.cancel();
   listener_ = std::move(listener);
   if (!listener_) return;
   watch_.start(loop_, listener_->fd(),
@@ -270,7 +275,10 @@ void ControlServer::watch(std::shared_ptr<Listener> listener) {
 void ControlServer::on_waiting(unsigned /*what*/) noexcept {
   auto accepted = io::accept_connection(listener_->fd());
   if (!accepted.ok()) {
-    if (accepted.error().code != EAGAIN) log::error("control: accept: {}", accepted.error().text);
+    if (accepted.error().code == EAGAIN) return;
+    log::error("control: {} (trying again in a second)", accepted.error().text);
+    watch_.want(io::FdWatch::kNothing);
+    pause_.set(kAcceptPause);
     return;
   }
   if (connections_.size() >= kMaxConnections) {
@@ -279,6 +287,10 @@ void ControlServer::on_waiting(unsigned /*what*/) noexcept {
   }
   const std::uint64_t id = ++next_;
   connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(accepted.value().fd)));
+}
+
+void ControlServer::on_pause_over() noexcept {
+  watch_.want(io::FdWatch::kRead);
 }
 
 void ControlServer::drop(std::uint64_t id) noexcept {

@@ -33,12 +33,14 @@ class ControlServer {
   struct Command;
   friend class Connection;
   void on_waiting(unsigned what) noexcept;
+  void on_pause_over() noexcept;
   void drop(std::uint64_t id) noexcept;
 
   io::Loop& loop_;
   Supervisor& supervisor_;
   std::shared_ptr<Listener> listener_;
   io::FdWatch watch_;
+  io::Timer pause_;  // after a failed accept: the connection that waits would wake us for ever
   std::uint64_t next_ = 0;
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
 };

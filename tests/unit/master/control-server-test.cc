@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -237,6 +238,36 @@ TEST_F(ControlServerTest, PingGivesTheVersion) {
   EXPECT_EQ(got.code, 0);
   EXPECT_EQ(got.text, POSTERN_VERSION);
   EXPECT_TRUE(got.rows.empty());
+}
+
+/// Lowers the limit of open files to what is open, until it goes.
+struct NoMoreFiles {
+  rlimit before{};
+  NoMoreFiles() {
+    const UniqueFd lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit now{static_cast<rlim_t>(lowest.get()), before.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &now), 0);
+  }
+  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before); }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+};
+
+TEST_F(ControlServerTest, WithoutDescriptorsItWaitsInsteadOfSpinning_T_NET_06) {
+  Client client = connect();
+  client.send(wire::control_request_line({"ping", {}}));
+  {
+    const NoMoreFiles none;
+    unsigned turns = 0;
+    const io::TimePoint end = io::Clock::now() + io::Milliseconds{500};
+    while (io::Clock::now() < end && turns < 1000) {
+      loop.run_once(true);
+      ++turns;
+    }
+    EXPECT_LT(turns, 100u);
+  }
+  EXPECT_EQ(answer(client).code, 0);
 }
 
 TEST_F(ControlServerTest, ARequestMayComeByteByByte) {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -35,6 +36,18 @@ def pytest_sessionstart(session):
     for name in ("master/postern", "ctl/posternctl", "imap-login/imap-login", "auth/auth", "log/log", "anvil/anvil"):
         if not (build_tree() / "src" / name).exists():
             pytest.exit(f"{build_tree()}/src/{name} is not built (POSTERN_BUILD names the build directory)", 3)
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """No test may hang: after four minutes it fails where it is."""
+    def late(*_):
+        raise AssertionError("the test took longer than four minutes")
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(240)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def make_directory():

@@ -13,7 +13,7 @@ def test_destuser_is_the_name_at_the_backend(postern, user, backend):
     postern.start()
     with Imap(postern.port) as client:
         assert client.login(name, password).startswith("OK ")
-    postern.wait_log(r"Started proxying to 127\.0\.0\.1 as user inside-name \(\d")
+    postern.wait_log(r"Started proxying to <127\.0\.0\.1> as user inside-name \(\d")
     assert "user=<inside-name>" in backend.log_text()
 
 
@@ -26,7 +26,7 @@ def test_a_master_user_logs_in_for_the_user(postern, backend):
     postern.start()
     with Imap(postern.port) as client:
         assert client.login("boss-less", "pw-at-the-gate").startswith("OK ")
-    postern.wait_log(r"Started proxying to 127\.0\.0\.1 \(master gate\) \(\d")
+    postern.wait_log(r"Started proxying to <127\.0\.0\.1> \(master gate\) \(\d")
 
 
 def test_a_fixed_password_replaces_the_users(postern, backend):

@@ -16,7 +16,7 @@ def test_a_proxied_login(postern, user, tls, backend):
     postern.start()
     with Imap(postern.tls_port, tls) as client:
         client.login(name, password)
-    postern.wait_log(STAMP + rf"proxy\({name},127\.0\.0\.1:{backend.port}\): Started proxying to 127\.0\.0\.1 "
+    postern.wait_log(STAMP + rf"proxy\({name},127\.0\.0\.1:{backend.port}\): Started proxying to <127\.0\.0\.1> "
                      rf"\(\d\.\d{{3}} secs\): user=<{name}>, method=PLAIN, rip=127\.0\.0\.1, lip=127\.0\.0\.1, TLS, "
                      + SESSION)
 

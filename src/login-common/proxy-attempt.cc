@@ -353,7 +353,7 @@ void Attempt::fail(FailureType type, std::string reason, std::string reply) {
   const io::TimePoint now = core_.loop().now();
   if (record_ != nullptr) {
     if (is_auth(type)) record_->on_success(now);
-    if (type == FailureType::connect || type == FailureType::protocol) {
+    if ((type == FailureType::connect || type == FailureType::protocol) && !local_trouble_) {
       record_->on_failure(now, connection_started_);
     }
   }

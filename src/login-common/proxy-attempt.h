@@ -113,9 +113,10 @@ class Attempt final : public ProxyAttempt {
   std::unique_ptr<BackendDialogue> dialogue_;
   WipingBuffer input_, output_, to_client_;
   unsigned lines_ = 0;
-  std::size_t bytes_ = 0;   // read
-  bool asked_ = false;      // a command has been written, on this side of TLS
-  std::uint64_t sent_ = 0;  // bytes written
+  std::size_t bytes_ = 0;       // read
+  bool asked_ = false;          // a command has been written, on this side of TLS
+  bool local_trouble_ = false;  // what failed is ours: the backend is not to blame
+  std::uint64_t sent_ = 0;      // bytes written
   // What report() says.
   std::optional<Failure> failure_;
 };

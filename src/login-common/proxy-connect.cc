@@ -12,6 +12,15 @@
 #include "login-common/proxy-attempt.h"
 
 namespace postern::login {
+namespace {
+
+/// What keeps us from connecting and says nothing of the backend.
+bool is_local(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+         error == EADDRNOTAVAIL;
+}
+
+}  // namespace
 
 Endpoint Attempt::backend() const {
   if (!destination_) return {};
@@ -26,6 +35,7 @@ void Attempt::connect() {
   lines_ = 0;
   bytes_ = 0;
   asked_ = false;
+  local_trouble_ = false;
   sent_ = 0;
   if (client_.ttl <= 1) {
     fail(FailureType::remote_config, "TTL reached zero - proxies appear to be looping?");
@@ -124,11 +134,12 @@ void Attempt::connect_failed(int error) {
   const Error text =
       system_error(fmt::format("connect({}, {}) failed", to.ip.text(), to.port), error);
   std::string reason = fmt::format("{} ({})", text.text, where_text());
+  local_trouble_ = is_local(error);
   if (address_ + 1 < destination_->addresses.size() && deadline_ > core_.loop().now()) {
     if (log::debug_enabled()) {
       log_line(log::Level::debug, proxy_prefix(user_, to), reason + " - trying the next address");
     }
-    record_->on_failure(core_.loop().now(), connection_started_);
+    if (!local_trouble_) record_->on_failure(core_.loop().now(), connection_started_);
     leave_record();
     drop_connection();
     ++address_;

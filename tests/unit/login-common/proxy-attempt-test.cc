@@ -497,6 +497,24 @@ TEST_F(ProxyLogin, DeadBackendCostsLaterLoginsNothing) {
   ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 2; }));
 }
 
+// Out of ports or descriptors: every backend would seem down, and none is.
+TEST_F(ProxyLogin, WhatWeLackIsNotTheBackendsFault_T_BCK_06) {
+  ScriptedBackend backend(loop_, {{}, kGood});
+  const Fields fields = to(backend.port(), {{"proxy_host_immediate_failure_after", "1ms"}});
+  const auto source_ips = std::exchange(settings_->login_source_ips, {"192.0.2.1"});
+  Login first;
+  run(first, fields);
+  EXPECT_TRUE(first.failed_with(Outcome::proxy_unavailable));
+  settings_->login_source_ips = source_ips;
+  Login silent;
+  begin(silent, fields);
+  ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 1; }));
+  Login later;
+  run(later, fields);
+  ASSERT_TRUE(later.verdict);
+  EXPECT_TRUE(later.verdict->logged_in);
+}
+
 struct Deaf {
   void on_event(unsigned /*events*/) noexcept {}
 };

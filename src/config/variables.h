@@ -125,10 +125,10 @@ enum class AuthVariable : std::uint8_t {
   userdb,  // argument: the field
 };
 
-const VariableSet& login_greeting_variables();
-const VariableSet& login_log_variables();       // login_log_format_elements
-const VariableSet& login_log_line_variables();  // login_log_format: %$ and %s beside the above
-const VariableSet& auth_variables();
+const VariableSet& login_greeting_variables();  // NOLINT(readability-redundant-declaration)
+const VariableSet& login_log_variables();       // NOLINT(readability-redundant-declaration)
+const VariableSet& login_log_line_variables();  // NOLINT(readability-redundant-declaration)
+const VariableSet& auth_variables();            // NOLINT(readability-redundant-declaration)
 
 /// A variable a template asks for.
 struct VariableRef {
@@ -147,7 +147,7 @@ class VariableLookup {
  public:
   template <class F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, VariableLookup>)
-      // NOLINTNEXTLINE(google-explicit-constructor): a lambda is meant to convert
+      // NOLINTNEXTLINE(google-explicit-constructor,bugprone-forwarding-reference-overload)
       VariableLookup(F&& f)
   noexcept
       : object_(const_cast<void*>(static_cast<const void*>(&f))),

@@ -77,7 +77,7 @@ SessionRow RelaySession::row() const {
   row.lip = text(Text::lip);
   row.session = text(Text::session);
   row.secured = text(Text::secured);
-  row.state = closing() ? "closing" : "relaying";
+  row.state = closing() ? "closing" : "proxied";
   row.dest_user = text(Text::dest_user);
   row.dest_ip = dest_.ip.text();
   row.dest_port = std::to_string(dest_.port);

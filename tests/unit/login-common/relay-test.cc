@@ -293,7 +293,7 @@ TEST_F(RelayTest, KickEndsWhomItPicksAndSaysWhy) {
   EXPECT_EQ(rows[0].lip, "192.0.2.10");
   EXPECT_EQ(rows[0].session, "sess");
   EXPECT_EQ(rows[0].secured, "TLS");
-  EXPECT_EQ(rows[0].state, "relaying");
+  EXPECT_EQ(rows[0].state, "proxied");
   EXPECT_EQ(rows[0].dest_user, "joseph");
   EXPECT_EQ(rows[0].dest_ip, "127.0.0.1");
   EXPECT_EQ(rows[0].dest_port, "1143");

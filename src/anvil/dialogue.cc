@@ -21,7 +21,7 @@ Error input_error(std::string_view command, std::string_view what) {
 }  // namespace
 
 const std::vector<Dialogue::Command>& Dialogue::commands() {
-  static const std::vector<Command> kCommands{
+  static const std::vector<Command> table{
       {"CONNECT", 2, &Dialogue::connect},
       {"DISCONNECT", 2, &Dialogue::disconnect},
       {"LOOKUP", 1, &Dialogue::lookup},
@@ -33,7 +33,7 @@ const std::vector<Dialogue::Command>& Dialogue::commands() {
       {"PENALTY-SET-EXPIRE-SECS", 1, &Dialogue::penalty_set_expire},
       {"PENALTY-DUMP", 0, &Dialogue::penalty_dump},
   };
-  return kCommands;
+  return table;
 }
 
 Status Dialogue::on_line(std::string_view line, Now now, WipingBuffer& out) {

@@ -121,7 +121,7 @@ FdWatch::~FdWatch() {
 
 void FdWatch::start(Loop& loop, int fd, Callback<unsigned> on_ready) {
   stop();
-  impl_ = new Impl;
+  impl_ = new Impl;  // NOLINT(cppcoreguidelines-owning-memory): stop() deletes it
   impl_->loop = &loop.impl();
   impl_->owner = this;
   impl_->fd = fd;

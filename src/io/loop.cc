@@ -239,6 +239,7 @@ Timer::~Timer() {
 
 void Timer::start(Loop& loop, Callback<> on_time) noexcept {
   if (impl_ == nullptr) {
+    // Out of memory ends the process. NOLINTNEXTLINE(*-owning-memory,*-unhandled-exception-at-new)
     impl_ = new Impl;
     POSTERN_CHECK(event_assign(&impl_->timer, loop.impl().base(), -1, 0, &Impl::call, impl_) == 0);
   }
@@ -280,7 +281,7 @@ SignalWatch::~SignalWatch() {
 
 void SignalWatch::start(Loop& loop, int signal_number, Callback<int> on_signal) {
   POSTERN_CHECK(impl_ == nullptr);
-  impl_ = new Impl;
+  impl_ = new Impl;  // NOLINT(cppcoreguidelines-owning-memory): the destructor deletes it
   impl_->on_signal = on_signal;
   POSTERN_CHECK(event_assign(&impl_->signal, loop.impl().base(), signal_number,
                              EV_SIGNAL | EV_PERSIST, &Impl::call, impl_) == 0);

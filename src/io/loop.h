@@ -72,6 +72,7 @@ class Loop {
   /// callback. After the call, return.
   template <class T>
   void retire(std::unique_ptr<T> object) {
+    // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the loop owns it now
     retire_raw(object.release(), [](void* p) noexcept { delete static_cast<T*>(p); });
   }
   /// Calls `call` once at the end of this turn (before the retired are destroyed).
@@ -98,6 +99,7 @@ class Loop {
 /// for ever.)
 class FdWatch {
  public:
+  // Bits, not states. NOLINTNEXTLINE(readability-identifier-naming)
   enum What : unsigned { kNothing = 0, kRead = 1, kWrite = 2, kHangUp = 4 };
 
   FdWatch() = default;

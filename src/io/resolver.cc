@@ -184,6 +184,7 @@ void Resolver::Impl::ask(Request& request) {
     return;
   }
   open_dns();
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
   auto* query = new Query{this, key, {}, {}};  // on_part() owns it
   request.query = query;
   queries.emplace(key, query);

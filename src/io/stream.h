@@ -22,6 +22,7 @@ class Stream {
  public:
   /// What the owner is told. `event` is a set of kinds. During the call the owner may retire
   /// itself (Loop::retire) but must not destroy the stream directly; close() is allowed.
+  // NOLINTBEGIN(readability-identifier-naming): bits, not states
   enum Event : unsigned {
     kReadable = 1,    // read() will give something: bytes, closed or error
     kWritable = 2,    // write() takes something
@@ -29,6 +30,7 @@ class Stream {
     kTlsFailed = 8,   // error() says why; the stream is useless
     kHungUp = 16,     // want_hang_up() only: the peer closed or broke the connection
   };
+  // NOLINTEND(readability-identifier-naming)
 
   Stream();
   ~Stream();

@@ -96,8 +96,8 @@ LogServer::LogServer(service::Service& service, const config::LogSettings& setti
   const std::string& error = settings.log_path;
   const std::string& info = settings.info_log_path.empty() ? error : settings.info_log_path;
   const std::string& debug = settings.debug_log_path.empty() ? info : settings.debug_log_path;
-  const std::array<const std::string*, kDestinations> paths{&error, &info, &debug};
-  for (std::size_t i = 0; i < kDestinations; i++) {
+  const std::array<const std::string*, destinations> paths{&error, &info, &debug};
+  for (std::size_t i = 0; i < destinations; i++) {
     if (*paths[i] == "syslog") continue;
     // One output for one path, so that its lines stay in order. The file comes by channel; until
     // then lines wait.
@@ -139,9 +139,9 @@ std::int64_t LogServer::unix_time() noexcept {
 }
 
 void LogServer::write(const std::string& prefix, Line line) {
-  const Destination destination = line.level == Level::debug  ? kDebug
-                                  : line.level == Level::info ? kInfo
-                                                              : kError;
+  const Destination destination = line.level == Level::debug  ? to_debug
+                                  : line.level == Level::info ? to_info
+                                                              : to_error;
   Entry entry{unix_time(), line.level, prefix, std::move(line.text)};
   if (const auto& file = by_level_[destination]) {
     file->add(entry);
@@ -160,7 +160,7 @@ void LogServer::add_pipe(std::string prefix, UniqueFd fd, bool own) {
 }
 
 bool LogServer::set_file(std::string_view level, UniqueFd fd) {
-  constexpr std::array<std::string_view, kDestinations> kWords{"error", "info", "debug"};
+  constexpr std::array<std::string_view, destinations> kWords{"error", "info", "debug"};
   const auto found = std::find(kWords.begin(), kWords.end(), level);
   if (found == kWords.end() || !fd) return false;
   auto& output = by_level_[static_cast<std::size_t>(found - kWords.begin())];

@@ -39,7 +39,7 @@ class LogServer : public service::Handler {
  private:
   class Pipe;
   /// In the order of the words of wire::kFile.
-  enum Destination : std::size_t { kError, kInfo, kDebug, kDestinations };
+  enum Destination : std::size_t { to_error, to_info, to_debug, destinations };
 
   void add_pipe(std::string prefix, UniqueFd fd, bool own);
   bool set_file(std::string_view level, UniqueFd fd);
@@ -55,7 +55,7 @@ class LogServer : public service::Handler {
   std::string timestamp_;
   std::unique_ptr<SyslogOutput> syslog_;  // none if every destination is a file
   std::vector<std::shared_ptr<FileOutput>> files_;
-  std::array<std::shared_ptr<FileOutput>, kDestinations> by_level_;  // none: syslog
+  std::array<std::shared_ptr<FileOutput>, destinations> by_level_;  // none: syslog
   std::vector<std::unique_ptr<Pipe>> pipes_;
   std::deque<Entry> errors_;  // the last warnings and errors
   io::Deferred flush_;

@@ -39,7 +39,7 @@ class Acceptor {
   std::size_t index_;
   UniqueFd fd_;
   io::FdWatch watch_;
-  std::uint64_t last_turn_ = 0;
+  std::uint64_t last_turn_ = UINT64_MAX - 1;  // nobody has come yet
   unsigned burst_ = 1;
 };
 

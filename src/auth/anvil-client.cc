@@ -12,11 +12,11 @@ constexpr io::Milliseconds kReconnect{10'000};
 constexpr std::size_t kMaxAnvilLine = 1024;
 
 /// IPv6 addresses count by their /48.
-std::string penalty_key(const IpAddress& ip) {
-  if (!ip.is_v6()) return ip.text();
+IpAddress penalty_key(const IpAddress& ip) {
+  if (!ip.is_v6()) return ip;
   std::string bytes(ip.bytes());
   for (std::size_t i = 6; i < bytes.size(); i++) bytes[i] = '\0';
-  return IpAddress::from_bytes(IpAddress::Family::v6, bytes.data()).text();
+  return IpAddress::from_bytes(IpAddress::Family::v6, bytes.data());
 }
 
 }  // namespace
@@ -58,18 +58,28 @@ void AnvilClient::on_tick() noexcept {
 
 std::uint64_t AnvilClient::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
   const std::uint64_t id = ++next_;
-  questions_.push_back({id, std::move(call), service_.loop().now()});
+  const IpAddress key = penalty_key(ip);
+  questions_.push_back({id, std::move(call), service_.loop().now(), key});
   WipingBuffer line;
-  wire::TabLine(line, "PENALTY-GET").add(penalty_key(ip)).end();
+  wire::TabLine(line, "PENALTY-GET").add(key.text()).end();
   stream_->send(line.view());
   if (!timer_.armed()) arm(kAnswerLimit);
   return id;
 }
 
+bool AnvilClient::known_clean(const IpAddress& ip) const {
+  return clean_.contains(penalty_key(ip), service_.loop().now());
+}
+
 void AnvilClient::raise(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
+  const IpAddress key = penalty_key(ip);
+  clean_.remove(key);
+  for (Question& question : questions_) {
+    if (question.key == key) question.raised = true;
+  }
   if (!stream_) return;
   WipingBuffer line;
-  wire::TabLine(line, "PENALTY-INC").add(penalty_key(ip)).add(checksum).add(value).end();
+  wire::TabLine(line, "PENALTY-INC").add(key.text()).add(checksum).add(value).end();
   stream_->send(line.view());
 }
 
@@ -87,9 +97,10 @@ void AnvilClient::on_line(LineStream& /*stream*/, std::string_view line) {
   const std::vector<std::string_view> parts = words(line);
   const auto value = decimal(parts.empty() ? "" : parts[0], 0, 1000);
   const auto when = decimal(parts.size() < 2 ? "" : parts[1], 0, INT64_MAX);
-  if (!question.call) return;
   const bool counts =
       value && when && environment_.unix_time() - static_cast<std::int64_t>(*when) < kDecay;
+  if (value == 0U && !question.raised) clean_.add(question.key, service_.loop().now());
+  if (!question.call) return;
   question.call(counts ? static_cast<unsigned>(*value) : 0);
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "auth/clean-addresses.h"
 #include "auth/environment.h"
 #include "auth/line-stream.h"
 #include "io/loop.h"
@@ -27,6 +28,8 @@ class AnvilClient final : private LineStream::Owner {
   bool connected() const noexcept { return stream_ != nullptr; }
   /// The penalty of an address (IPv6: of its /48) after decay; 0 when anvil does not say so soon.
   std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call);
+  /// True if anvil said just now that the address has none: no need to ask.
+  bool known_clean(const IpAddress& ip) const;
   void raise(const IpAddress& ip, std::uint32_t checksum, unsigned value);
   void cancel(std::uint64_t id) noexcept;
 
@@ -35,6 +38,8 @@ class AnvilClient final : private LineStream::Owner {
     std::uint64_t id = 0;
     std::function<void(unsigned)> call;  // empty: cancelled
     TimePoint asked;
+    IpAddress key;
+    bool raised = false;  // since: the answer is old
   };
   void on_line(LineStream& stream, std::string_view line) override;
   void on_closed(LineStream& stream) override;
@@ -46,6 +51,7 @@ class AnvilClient final : private LineStream::Owner {
   Environment& environment_;
   std::unique_ptr<LineStream> stream_;
   std::deque<Question> questions_;
+  CleanAddresses clean_;
   std::uint64_t next_ = 0;
   io::Timer timer_;
   bool timer_started_ = false;

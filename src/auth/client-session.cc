@@ -184,8 +184,10 @@ void ClientSession::on_auth(std::string_view args) {
     exchange.has_first = true;
   }
   const wire::AuthProperties& properties = exchange.request->properties();
-  if (!environment_.counts_penalties() || properties.no_penalty || !properties.rip)
+  if (!environment_.counts_penalties() || properties.no_penalty || !properties.rip ||
+      environment_.known_without_penalty(properties.rip)) {
     return begin(exchange);
+  }
   exchange.phase = Phase::penalty;
   arm_sweep();
   exchange.timer = environment_.penalty(properties.rip, [this, id = command.id](unsigned penalty) {

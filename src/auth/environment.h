@@ -54,6 +54,8 @@ class Environment {
   /// The penalty of an address in seconds to wait, 0 if nobody counts them.
   virtual bool counts_penalties() const noexcept = 0;
   virtual std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call) = 0;
+  /// True if the answer of penalty() would be 0 for certain.
+  virtual bool known_without_penalty(const IpAddress& ip) const = 0;
   /// Sets it to `value`; `checksum` is of what was tried, 0 after a success.
   virtual void raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) = 0;
   /// Of anything above; unknown and used numbers are ignored.

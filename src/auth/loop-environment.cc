@@ -66,6 +66,10 @@ std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::function<void(u
   return (anvil_.penalty(ip, std::move(call)) << kKindBits) | penalty_question;
 }
 
+bool LoopEnvironment::known_without_penalty(const IpAddress& ip) const {
+  return anvil_.known_clean(ip);
+}
+
 void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
   anvil_.raise(ip, checksum, value);
 }

@@ -31,6 +31,7 @@ class LoopEnvironment final : public Environment {
                         std::function<void(Result<std::vector<IpAddress>>)> call) override;
   bool counts_penalties() const noexcept override;
   std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call) override;
+  bool known_without_penalty(const IpAddress& ip) const override;
   void raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) override;
   void cancel(std::uint64_t id) noexcept override;
   void log(log::Level level, std::string_view text) override;

@@ -1,14 +1,17 @@
 #include "lib/log.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
 
 #include "lib/check.h"
+#include "lib/log-fork.h"
 #include "lib/result.h"
 
 namespace postern {
@@ -34,6 +37,7 @@ constexpr std::size_t kRingBytes = 64 * 1024;
 struct Writer {
   std::string name;
   std::string pending;  // whole lines, not yet written
+  std::string pid;      // as the lines have it; empty: not known yet
   std::uint64_t dropped = 0;
   bool to_log_process = false;
   bool debug = false;
@@ -48,19 +52,23 @@ void append_line(Writer& w, Level level, std::string_view text) {
   if (w.to_log_process) {
     w.pending += '\001';
     w.pending += static_cast<char>(level);
-    w.pending += std::to_string(getpid());
+    if (w.pid.empty()) w.pid = std::to_string(getpid());
+    w.pending += w.pid;
     w.pending += ' ';
   } else {
     if (!w.name.empty()) w.pending.append(w.name).append(": ");
     w.pending.append(level_name(level)).append(": ");
   }
-  for (const char c : text) {
-    const auto b = static_cast<unsigned char>(c);
-    if (b < 0x20 || b == 0x7f) {
-      w.pending += fmt::format("\\x{:02x}", b);
-    } else {
-      w.pending += c;
-    }
+  const auto is_control = [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  };
+  while (!text.empty()) {
+    const auto bad = std::find_if(text.begin(), text.end(), is_control);
+    w.pending.append(text.begin(), bad);
+    text.remove_prefix(static_cast<std::size_t>(bad - text.begin()));
+    if (text.empty()) break;
+    w.pending += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
+    text.remove_prefix(1);
   }
   w.pending += '\n';
 }
@@ -89,6 +97,8 @@ std::string_view level_name(Level level) noexcept {
 }
 
 void open(std::string_view name, bool to_log_process) {
+  static const int registered = pthread_atfork(nullptr, nullptr, &after_fork);
+  static_cast<void>(registered);  // out of memory: only a fork(3) in the master would notice
   Writer& w = writer();
   w.name = name;
   w.to_log_process = to_log_process;
@@ -131,6 +141,8 @@ void flush() noexcept {
   }
   w.pending.erase(0, done);
 }
+
+void after_fork() noexcept { writer().pid.clear(); }
 
 void set_debug(bool on) noexcept { writer().debug = on; }
 bool debug_enabled() noexcept { return writer().debug; }

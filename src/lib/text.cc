@@ -48,7 +48,17 @@ std::size_t utf8_length(std::string_view text) noexcept {
 std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
   std::string out;
   std::size_t i = 0;
+  const auto is_plain = [keep_angles](char c) {
+    return c >= 0x20 && c < 0x7f && (keep_angles || (c != '<' && c != '>'));
+  };
   while (i < bytes.size()) {
+    // Nearly always all of it is plain text.
+    const std::size_t room = std::min(bytes.size() - i, max - std::min(max, out.size()));
+    const auto run = bytes.substr(i, room);
+    const auto plain = static_cast<std::size_t>(std::find_if_not(run.begin(), run.end(), is_plain) - run.begin());
+    out.append(run.substr(0, plain));
+    i += plain;
+    if (i == bytes.size()) break;
     const std::size_t n = utf8_length(bytes.substr(i));
     if (out.size() + std::max<std::size_t>(n, 1) > max) {
       out += "...";

@@ -262,17 +262,17 @@ void RelaySession::end_of(Side from) {
 /// Passes on ends of file, ends what is over and says what to wait for. False: it has ended.
 bool RelaySession::settle() {
   if (closing()) {
-    for (const Side from : {Side::client, Side::backend}) {
-      Flow& flow = flow_from(from);
-      if (!flow.eof || flow.finished || !flow.clear()) continue;
-      flow.finished = true;
-      if (settings_->proxy_half_close) stream(other(from)).shutdown_write();
-    }
-    const bool over =
-        settings_->proxy_half_close ? up_.finished && down_.finished : up_.clear() && down_.clear();
+    const bool half = settings_->proxy_half_close;
+    const bool over = half ? up_.over() && down_.over() : up_.clear() && down_.clear();
     if (over) {
       finish(closed_by_ == Side::client ? "client" : "server", "", true);
       return false;
+    }
+    for (const Side from : {Side::client, Side::backend}) {
+      Flow& flow = flow_from(from);
+      if (!flow.over() || flow.finished) continue;
+      flow.finished = true;
+      if (half) stream(other(from)).shutdown_write();
     }
   }
   // With proxy_half_close=no the other side is not read any more either: what it says is lost.

@@ -45,6 +45,8 @@ class RelaySession {
     bool limited = false;                  // kUnsentBytes is set
     std::size_t waiting() const noexcept { return pending.size() + (pipe ? pipe->filled : 0); }
     bool clear() const noexcept { return waiting() == 0; }
+    /// All that will ever come has been passed on.
+    bool over() const noexcept { return eof && clear(); }
   };
   /// What a step came to.
   enum class Go : std::uint8_t {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "lib/log-fork.h"
 #include "lib/log.h"
 #include "service/service-impl.h"
 #include "wire/channel.h"
@@ -97,6 +98,7 @@ bool ServiceImpl::fork_copy(ForkMessage message) {
 
 void ServiceImpl::become_copy(UniqueFd channel) {
   is_template_ = false;
+  log::after_fork();
   channel_.close();
   channel_.open(std::move(channel));
   loop.after_fork();

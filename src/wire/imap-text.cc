@@ -53,9 +53,13 @@ ImapString imap_string_form(std::string_view value) noexcept {
 void append_imap_quoted(std::string_view value, WipingBuffer& out) {
   POSTERN_CHECK(imap_string_form(value) == ImapString::quoted);
   out += '"';
-  for (const char c : value) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
+  while (true) {
+    const std::size_t special = std::min(value.size(), value.find_first_of("\"\\"));
+    out += value.substr(0, special);
+    if (special == value.size()) break;
+    out += '\\';
+    out += value[special];
+    value.remove_prefix(special + 1);
   }
   out += '"';
 }

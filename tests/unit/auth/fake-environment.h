@@ -21,6 +21,7 @@ class FakeEnvironment final : public Environment {
   bool fail_hashes = false;        // as if no worker could be reached
   unsigned penalty_value = 0;
   bool penalties = false;
+  bool known_clean = false;
   std::vector<unsigned> raised;
 
   TimePoint now() const noexcept override { return time; }
@@ -54,6 +55,7 @@ class FakeEnvironment final : public Environment {
   std::uint64_t penalty(const IpAddress& /*ip*/, std::function<void(unsigned)> call) override {
     return add(time, [call = std::move(call), value = penalty_value] { call(value); });
   }
+  bool known_without_penalty(const IpAddress& /*ip*/) const override { return known_clean; }
   void raise_penalty(const IpAddress& /*ip*/, std::uint32_t /*checksum*/, unsigned value) override {
     raised.push_back(value);
   }

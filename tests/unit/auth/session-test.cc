@@ -325,6 +325,15 @@ TEST_F(AuthServer, PenaltiesDelayAndAreRaisedByFailures) {
   EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=a"}));
 }
 
+TEST_F(AuthServer, AnAddressKnownToHaveNoPenaltyIsNotAskedAbout) {
+  start("a:{PLAIN}x\n");
+  server_->env.penalties = true;
+  server_->env.penalty_value = 3;  // what an answer would be
+  server_->env.known_clean = true;
+  auth(1, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a"}));
+}
+
 TEST_F(AuthServer, ARequestIsHandedOverOnceToWhoHasTheCookie) {
   start(
       "alice:{PLAIN}secret::::::userdb_mail=maildir:~/m "

@@ -199,6 +199,7 @@ void LogServer::on_call(service::Call call) noexcept {
 
 void LogServer::on_accept(std::size_t, io::Accepted) noexcept {
   // The log listens nowhere; a connection to a socket that somebody configured is closed.
+  service_.set_load({});
 }
 
 // --- writing ---

@@ -89,6 +89,8 @@ class ServiceImpl : private Acceptor::Owner {
   Load told_;  // what the last status said
   std::optional<io::TimePoint> last_status_;
   std::uint64_t accepted_ = 0;
+  // Clients accepted since set_load(), which a Handler may call only at the end of the turn.
+  unsigned not_in_load_ = 0;
   bool is_template_ = false;
   bool ready_ = false;
   bool was_full_ = false;

@@ -40,7 +40,9 @@ class Client {
 
 class EchoServer : public service::Handler {
  public:
-  explicit EchoServer(service::Service& service) : service_(service) {}
+  explicit EchoServer(service::Service& service) : service_(service) {
+    later_.start(service_.loop(), io::Callback<>::to<&EchoServer::report_now>(*this));
+  }
 
   void on_accept(std::size_t index, io::Accepted connection) noexcept override {
     clients_.push_back(std::make_unique<Client>(*this, service_.loop(), std::move(connection.fd)));
@@ -84,6 +86,10 @@ class EchoServer : public service::Handler {
     }
     if (line == "who") {
       return client.say(std::to_string(getpid()) + (forked_ ? " copy " : " original ") + word_);
+    }
+    if (line == "lazy") {
+      lazy_ = true;
+      return client.say("yawn");
     }
     if (line == "log") {
       postern::log::warning("a word for the log");
@@ -129,6 +135,10 @@ class EchoServer : public service::Handler {
     if (service_.draining() && clients_.empty()) service_.finish();
   }
   void report() {
+    if (lazy_) return later_.trigger();
+    report_now();
+  }
+  void report_now() noexcept {
     service::Load load;
     for (const auto& client : clients_) ++(client->relaying ? load.relaying : load.clients);
     service_.set_load(load);
@@ -137,6 +147,8 @@ class EchoServer : public service::Handler {
   service::Service& service_;
   std::list<std::unique_ptr<Client>> clients_;
   std::optional<service::Call> kept_;
+  io::Deferred later_;
+  bool lazy_ = false;  // tells its load once a turn
   std::string word_ = "-";
   bool forked_ = false;
   bool stubborn_ = false;

@@ -78,6 +78,25 @@ TEST_F(ServiceLoad, FullIsSaidAtOnceAndNobodyIsAccepted) {
   EXPECT_EQ(channel.receive(), "status|0|2|0");
 }
 
+TEST_F(ServiceLoad, ABurstDoesNotOverfillWhoTellsItsLoadAtTheEndOfATurn_T_NET_07) {
+  snapshot.service.client_limit = 10;
+  start();
+  ASSERT_EQ(channel.receive(), "ready");
+  TestClient one(listening);
+  EXPECT_EQ(one.hear(), "welcome 0");
+  EXPECT_EQ(channel.receive(), "status|9|1|0");
+  EXPECT_EQ(one.ask("lazy"), "yawn");
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  std::vector<std::unique_ptr<TestClient>> queue;
+  for (int i = 0; i < 30; i++) queue.push_back(std::make_unique<TestClient>(listening));
+  ASSERT_EQ(kill(pid, SIGCONT), 0);
+  std::string status = channel.receive();
+  for (int i = 0; i < 5 && !status.starts_with("status|0|"); i++) status = channel.receive();
+  EXPECT_EQ(status, "status|0|10|0");
+  EXPECT_EQ(one.ask("quit"), "bye");
+  EXPECT_EQ(channel.receive(), "status|1|9|0") << "room is said at once";
+}
+
 TEST_F(ServiceLoad, SessionsThatRelayDoNotFillIt) {
   start();
   ASSERT_EQ(channel.receive(), "ready");

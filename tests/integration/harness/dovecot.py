@@ -2,6 +2,7 @@
 import getpass
 import os
 import socket
+import time
 
 from .procs import Child, free_port, wait_for
 
@@ -30,10 +31,14 @@ class Dovecot:
     def add_user(self, name, password):
         with open(self._users, "a") as users:
             users.write(f"{name}:{{PLAIN}}{password}\n")
+        if self._child:
+            time.sleep(1.05)  # Dovecot looks at its file at most once a second
 
     def add_master(self, name, password):
         with open(self._masters, "a") as users:
             users.write(f"{name}:{{PLAIN}}{password}\n")
+        if self._child:
+            time.sleep(1.05)
 
     def _configuration(self):
         if os.geteuid() == 0:

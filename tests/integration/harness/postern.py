@@ -215,7 +215,7 @@ class Postern:
 
 def environment():
     """For the programs under test; what a sanitizer needs to know among it."""
-    return os.environ | {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "detect_leaks=0"), "LC_ALL": "C.UTF-8"}
+    return os.environ | {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "detect_leaks=0:quarantine_size_mb=1"), "LC_ALL": "C.UTF-8"}
 
 
 def wait_gone(directory, seconds=5.0):

@@ -1,8 +1,6 @@
 // auth test: one login over the auth-client socket, as a mail program's would go.
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <sysexits.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,8 +11,10 @@
 #include <optional>
 #include <variant>
 
+#include "ctl/auth-connection.h"
 #include "ctl/auth-properties.h"
 #include "ctl/command.h"
+#include "ctl/password-prompt.h"
 #include "ctl/unix-stream.h"
 #include "lib/text.h"
 #include "wire/auth-reply.h"
@@ -25,57 +25,22 @@ namespace {
 // A reply waits for auth_failure_delay, for slow databases and slow hashes; auth gives up at 150 s.
 constexpr std::chrono::seconds kPatience{160};
 constexpr std::uint32_t kRequestId = 1;
-constexpr std::size_t kMaxPassword = 1024;  // bytes
-
-/// A line from the terminal, not echoed there, or from a pipe.
-Result<Secret> ask_password(const std::string& user) {
-  const bool terminal = isatty(STDIN_FILENO) == 1;
-  termios before{};
-  if (terminal) {
-    std::fputs(fmt::format("Password for {}: ", log_safe(user)).c_str(), stderr);
-    if (tcgetattr(STDIN_FILENO, &before) != 0) return system_error("tcgetattr", errno);
-    termios silent = before;
-    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0) return system_error("tcsetattr", errno);
-  }
-  WipingBuffer line;
-  bool ended = false;
-  int failed = 0;
-  while (!ended && line.size() < kMaxPassword) {
-    char* const c = line.reserve(1);  // unbuffered: no copy stays in stdio's memory
-    const ssize_t n = ::read(STDIN_FILENO, c, 1);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) failed = errno;
-    if (n <= 0 || *c == '\n') {
-      ended = true;
-    } else {
-      line.commit(1);
-    }
-  }
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-    std::fputc('\n', stderr);
-  }
-  if (failed != 0) return system_error("read the password", failed);
-  if (!ended) return Error{E2BIG, "the password is too long"};
-  return Secret(std::move(line));
-}
 
 /// What the server says of the request.
 using Verdict = std::variant<wire::AuthReplyOk, wire::AuthReplyFail>;
 
 class AuthDialogue {
  public:
-  explicit AuthDialogue(UnixStream stream) : stream_(std::move(stream)) {}
+  explicit AuthDialogue(UnixStream stream) : connection_(std::move(stream)) {}
 
   Result<Verdict> run(const wire::AuthRequestInfo& info, const std::string& user,
                       const std::string& master_user, const Secret& password) {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     WipingBuffer hello;
     wire::append_auth_hello(static_cast<std::uint32_t>(getpid()), hello);
-    if (auto sent = stream_.write(hello.view(), deadline); !sent.ok()) return sent.error();
+    if (auto sent = connection_.send(hello.view(), deadline); !sent.ok()) return sent.error();
     if (auto ready = handshake(deadline); !ready.ok()) return ready.error();
-    if (auto sent = stream_.write(request(info, user, master_user, password).view(), deadline);
+    if (auto sent = connection_.send(request(info, user, master_user, password).view(), deadline);
         !sent.ok()) {
       return sent.error();
     }
@@ -126,27 +91,12 @@ class AuthDialogue {
   }
 
   Result<wire::AuthReply> next(UnixStream::TimePoint deadline) {
-    for (;;) {
-      std::string_view rest = input_.view();
-      const std::size_t before = rest.size();
-      const auto event = reader_.next(rest);
-      // The line may borrow the input: parse before it is consumed.
-      if (event == wire::AuthReplyReader::Event::line) {
-        auto reply = wire::parse_auth_reply(reader_.line());
-        input_.consume(before - rest.size());
-        return reply;
-      }
-      input_.consume(before - rest.size());
-      if (event == wire::AuthReplyReader::Event::too_long) {
-        return Error{EPROTO, "the server's reply is too long"};
-      }
-      if (auto got = stream_.read(input_, deadline); !got.ok()) return got.error();
-    }
+    const auto line = connection_.line(deadline);
+    if (!line.ok()) return line.error();
+    return wire::parse_auth_reply(line.value());
   }
 
-  UnixStream stream_;
-  WipingBuffer input_;
-  wire::AuthReplyReader reader_;
+  AuthConnection connection_;
 };
 
 std::string_view code_word(wire::AuthReplyFail::Code code) {
@@ -184,8 +134,8 @@ wire::ControlFields fields_of(const Verdict& verdict) {
     add_if(out, "original_user", ok->original_user);
     add_if(out, "auth_user", ok->auth_user);
     for (const auto& field : ok->fields) out.push_back(field);
-    // As doveadm does: who may ask here may read it.
-    if (ok->pass) out.emplace_back("pass", ok->pass->reveal());
+    // doveadm prints it; a password has no business on a screen.
+    if (ok->pass) out.emplace_back("pass", "<hidden>");
     return out;
   }
   const auto& fail = std::get<wire::AuthReplyFail>(verdict);
@@ -242,7 +192,7 @@ int auth_test(Context& context, const Arguments& arguments) {
   std::string path = arguments.socket;
   if (path.empty()) {
     auto base = context.base_dir();
-    if (!base.ok()) return context.fail(EX_CONFIG, base.error().text);
+    if (!base.ok()) return context.no_configuration(base.error());
     path = base.value() + "/auth-client";
   }
   Secret password;
@@ -255,8 +205,7 @@ int auth_test(Context& context, const Arguments& arguments) {
   }
   auto stream = UnixStream::connect(path);
   if (!stream.ok()) {
-    return context.fail(connect_exit_code(stream.error()),
-                        "cannot reach auth: " + log_safe_line(stream.error().text, 300));
+    return context.unreachable("auth", path, stream.error());
   }
   AuthDialogue dialogue(std::move(stream).value());
   auto verdict = dialogue.run(properties.info(), user, arguments.master_user, password);

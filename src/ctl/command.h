@@ -10,6 +10,7 @@
 #include "lib/result.h"
 #include "wire/control.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): the library's name
 namespace CLI {
 class App;
 }
@@ -21,7 +22,7 @@ namespace postern::ctl {
 struct Arguments {
   std::vector<std::string> words;  // positional
   std::vector<std::string> pairs;  // -x key=value
-  std::string user, ip, session, dest_ip, master_user, socket, since;
+  std::string user, ip, session, dest_ip, master_user, socket, since, field;
   bool one_line_each = false, proxied = false, local = false, pre_login = false;
   bool all = false, changed = false, no_wait = false;
 };
@@ -42,8 +43,12 @@ struct Context {
   int ask(const wire::ControlRequest& request, Answer& answer);
   /// As ask(), and an answer that ends in an error is told, too.
   int must(const wire::ControlRequest& request, Answer& answer);
-  /// "Error: TEXT" to err; returns `code`.
+  /// "posternctl: TEXT" to err; returns `code`.
   int fail(int code, std::string_view text);
+  /// fail() for an Error of base_dir(): 77 if the file is not for this user, else 78.
+  int no_configuration(const Error& error);
+  /// fail() for an Error of connecting to `path`: 77 if the socket is not for this user, else 75.
+  int unreachable(std::string_view who, const std::string& path, const Error& error);
 };
 
 struct Command {
@@ -82,8 +87,7 @@ int config(Context& context, const Arguments& arguments);
 
 void auth_test_options(CLI::App& app, Arguments& arguments);  // auth-test.cc
 int auth_test(Context& context, const Arguments& arguments);
-
-/// The exit code for an Error of connect(2): 77 if the socket is not for this user, else 75.
-int connect_exit_code(const Error& error) noexcept;
+void auth_lookup_options(CLI::App& app, Arguments& arguments);  // auth-lookup.cc
+int auth_lookup(Context& context, const Arguments& arguments);
 
 }  // namespace postern::ctl

@@ -5,13 +5,14 @@
 namespace postern::ctl {
 namespace {
 
-constexpr std::array<Command, 12> kCommands{{
+constexpr std::array<Command, 13> kCommands{{
     {"who", "Show who is logged in.", who_options, who},
     {"kick", "Disconnect sessions.", kick_options, kick},
     {"proxy list", "Show the sessions that are proxied to backends.", proxy_list_options,
      proxy_list},
     {"proxy kick", "Disconnect proxied sessions.", kick_options, proxy_kick},
     {"auth test", "Check a user's password.", auth_test_options, auth_test},
+    {"auth lookup", "Show what the passdbs say of users.", auth_lookup_options, auth_lookup},
     {"reload", "Read the configuration again.", no_options, reload},
     {"stop", "Stop Postern.", stop_options, stop},
     {"service status", "Show the services and their limits.", names_options, service_status},

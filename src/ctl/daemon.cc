@@ -1,40 +1,57 @@
 // reload, stop, service status, process status, log errors, log reopen, config.
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/syscall.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <csignal>
+#include <chrono>
 #include <ctime>
 
 #include "config/config.h"
 #include "ctl/command.h"
-#include "lib/handle.h"
+#include "ctl/process-watch.h"
 #include "lib/text.h"
 
 namespace postern::ctl {
 namespace {
 
+using namespace std::chrono_literals;
 using wire::control_field;
 
-constexpr int kStopPatience = 60'000;  // ms
+constexpr std::chrono::seconds kStopPatience{30};
+constexpr std::chrono::seconds kRestPatience{2};  // for children, once the master is gone
 
-/// Waits until the process is gone; false if it is still there.
-bool wait_for_end(pid_t pid) {
-  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (process) {
-    pollfd p{process.get(), POLLIN, 0};
-    return ::poll(&p, 1, kStopPatience) == 1;
+/// A process of Postern's, and what the master said of it.
+struct Watched {
+  wire::ControlFields row;
+  ProcessWatch process;
+};
+
+/// Everything that runs, to see later what is left of it. Nobody is told if it cannot be known.
+std::vector<Watched> running_processes(Context& context) {
+  std::vector<Watched> out;
+  Context quiet = context;
+  Answer answer;
+  if (quiet.must({"process-status", {}}, answer) != 0) return out;
+  for (auto& row : answer.rows) {
+    const auto pid = decimal(control_field(row, "pid"), 2, INT32_MAX);
+    if (pid) out.push_back({std::move(row), ProcessWatch(static_cast<pid_t>(*pid))});
   }
-  // ESRCH: it was faster. Another error: a kernel or container without pidfds.
-  for (int waited = 0; waited < kStopPatience; waited += 50) {
-    if (::kill(pid, 0) != 0 && errno == ESRCH) return true;
-    ::poll(nullptr, 0, 50);
+  return out;
+}
+
+/// What is still there of `processes` at the deadline.
+std::vector<wire::ControlFields> remaining(const std::vector<Watched>& processes,
+                                           UnixStream::TimePoint deadline) {
+  std::vector<wire::ControlFields> out;
+  for (const Watched& watched : processes) {
+    if (watched.process.wait(deadline)) continue;
+    wire::ControlFields row;
+    for (const char* name : {"name", "pid", "relaying"}) {
+      row.emplace_back(name, control_field(watched.row, name));
+    }
+    out.push_back(std::move(row));
   }
-  return false;
+  return out;
 }
 
 /// A command without answer.
@@ -104,12 +121,26 @@ int reload(Context& context, const Arguments& /*arguments*/) {
 }
 
 int stop(Context& context, const Arguments& arguments) {
+  const auto processes = arguments.no_wait ? std::vector<Watched>() : running_processes(context);
   Answer answer;
   if (const int failed = context.must({"stop", {}}, answer); failed != 0) return failed;
   const auto pid = decimal(trim(answer.end.text), 2, INT32_MAX);
   if (!pid || arguments.no_wait) return 0;
-  if (wait_for_end(static_cast<pid_t>(*pid))) return 0;
-  return context.fail(EX_TEMPFAIL, fmt::format("process {} is still stopping", *pid));
+  const auto now = std::chrono::steady_clock::now();
+  const bool ended = ProcessWatch(static_cast<pid_t>(*pid)).wait(now + kStopPatience);
+  const auto left =
+      remaining(processes, std::chrono::steady_clock::now() + (ended ? kRestPatience : 0s));
+  if (context.format == Format::json || !left.empty()) {
+    context.out += table_of(left, {"name", "pid", "relaying"}).render(context.format);
+  }
+  if (!ended) {
+    return context.fail(EX_TEMPFAIL,
+                        fmt::format("the master, process {}, is still stopping", *pid));
+  }
+  if (!left.empty()) {
+    context.err += "Stopped. These processes go on until their last session ends.\n";
+  }
+  return 0;
 }
 
 int service_status(Context& context, const Arguments& arguments) {
@@ -150,7 +181,7 @@ int config(Context& context, const Arguments& arguments) {
   }
   const config::Loaded loaded = config::load(context.config_path);
   for (const config::Problem& problem : loaded.problems) {
-    context.err += (problem.warning ? "Warning: " : "Error: ") + problem.text() + '\n';
+    context.err += problem.text() + (problem.warning ? " (warning)\n" : "\n");
   }
   if (!loaded.configuration) return EX_CONFIG;
   context.out +=

@@ -1,6 +1,10 @@
 #include "ctl/output.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <clocale>
+#include <cwchar>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -14,8 +18,24 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMaxCell = 1024;  // bytes
 
+/// As JSON has it, with DEL and the C1 controls escaped as well: a terminal obeys those, too. They
+/// stand in strings only.
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : '\0');
+    if (c == 0x7f) {
+      out += "\\u007f";
+    } else if (c == 0xc2 && next < 0xa0) {
+      out += fmt::format("\\u{:04x}", next);
+      ++i;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
 }
 
 /// A terminal obeys escape sequences, and a cell may be a stranger's choice of user name.
@@ -23,11 +43,25 @@ std::string shown(const std::string& cell) {
   return log_safe_line(cell, kMaxCell);
 }
 
-/// Characters, of valid UTF-8.
+/// Columns on a terminal, of valid UTF-8 without control characters; two for a wide character,
+/// none for a combining one.
 std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U;
-  }));
+  // Of our own, since what is printed is UTF-8 whatever the caller's locale is.
+  static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  if (utf8 == nullptr) return text.size();
+  const locale_t before = uselocale(utf8);
+  std::size_t columns = 0;
+  std::mbstate_t state{};
+  while (!text.empty()) {
+    wchar_t character = 0;
+    const std::size_t n = std::mbrtowc(&character, text.data(), text.size(), &state);
+    if (n == 0 || n > text.size()) break;
+    const int taken = wcwidth(character);
+    columns += taken < 0 ? 1U : static_cast<std::size_t>(taken);
+    text.remove_prefix(n);
+  }
+  uselocale(before);
+  return columns;
 }
 
 void add_line(const std::vector<std::string>& cells, const std::vector<std::size_t>& widths,

@@ -4,11 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <cstdio>
-#include <optional>
 #include <sstream>
 
 #include "config/config.h"
+#include "config/files.h"
+#include "config/ini-reader.h"
 #include "ctl/command.h"
 #include "lib/text.h"
 #include "postern-build.h"
@@ -27,28 +27,36 @@ std::string without_slash(std::string path) {
 
 /// base_dir as the file's own lines say, for a file that does not load: it may be broken, which is
 /// what a reload is to find out, or have keys in it that this user may not read.
-std::optional<std::string> base_dir_by_eye(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "re");
-  if (file == nullptr) return std::nullopt;
+Result<std::string> base_dir_by_eye(const std::string& path) {
+  const auto text = config::read_file(path);
+  if (!text.ok()) return text.error();
   std::string found = config::MasterSettings().base_dir;
-  bool global = true;
-  std::string line;
-  for (int c = std::fgetc(file);; c = std::fgetc(file)) {
-    if (c != '\n' && c != EOF) {
-      if (line.size() < 4096) line += static_cast<char>(c);
-      continue;
-    }
-    const std::string_view text = trim(line);
-    if (text.starts_with('[')) global = false;
-    const std::size_t equals = text.find('=');
-    if (global && equals != std::string_view::npos && trim(text.substr(0, equals)) == "base_dir") {
-      found = std::string(trim(text.substr(equals + 1)));
-    }
-    line.clear();
-    if (c == EOF) break;
+  for (const config::IniLine& line : config::read_ini(text.value().view()).lines) {
+    if (line.is_section) break;
+    if (line.text == "base_dir") found = std::string(line.value.reveal());
   }
-  std::fclose(file);
   return found;
+}
+
+/// The exit codes of contract.md; a master of another version may know more.
+int exit_code(int code) noexcept {
+  switch (code) {
+    case 0:
+    case kUsage:
+    case EX_NOUSER:
+    case EX_NOHOST:
+    case EX_NOPERM:
+    case EX_CONFIG:
+      return code;
+    case EX_USAGE:
+      return kUsage;
+    default:
+      return EX_TEMPFAIL;
+  }
+}
+
+bool is_denied(const Error& error) noexcept {
+  return error.code == EACCES || error.code == EPERM;
 }
 
 /// The app of the words before the last; they are made as they are met.
@@ -72,13 +80,22 @@ CLI::App& parent_of(CLI::App& app, std::string_view& words) {
 
 }  // namespace
 
-int connect_exit_code(const Error& error) noexcept {
-  return error.code == EACCES || error.code == EPERM ? EX_NOPERM : EX_TEMPFAIL;
+int Context::fail(int code, std::string_view text) {
+  err += fmt::format("posternctl: {}\n", text);
+  return code;
 }
 
-int Context::fail(int code, std::string_view text) {
-  err += fmt::format("Error: {}\n", text);
-  return code;
+int Context::no_configuration(const Error& error) {
+  return fail(is_denied(error) ? EX_NOPERM : EX_CONFIG, log_safe_line(error.text, 300));
+}
+
+int Context::unreachable(std::string_view who, const std::string& path, const Error& error) {
+  const std::string why = log_safe_line(system_error(path, error.code).text, 300);
+  if (error.code == ENOENT || error.code == ECONNREFUSED) {
+    return fail(EX_TEMPFAIL, fmt::format("Postern is not running ({})", why));
+  }
+  return fail(is_denied(error) ? EX_NOPERM : EX_TEMPFAIL,
+              fmt::format("cannot reach {} ({})", who, why));
 }
 
 Result<std::string> Context::base_dir() const {
@@ -89,8 +106,9 @@ Result<std::string> Context::base_dir() const {
   }
   const config::Loaded loaded = config::load(config_path);
   if (loaded.configuration) return without_slash(loaded.configuration->master().base_dir);
-  if (auto found = base_dir_by_eye(config_path)) return without_slash(std::move(*found));
-  if (config_given) return system_error(log_safe(config_path, 200), errno);
+  auto found = base_dir_by_eye(config_path);
+  if (found.ok()) return without_slash(std::move(found).value());
+  if (config_given) return found.error();
   return config::MasterSettings().base_dir;
 }
 
@@ -98,19 +116,15 @@ int Context::ask(const wire::ControlRequest& request, Answer& answer) {
   std::string path = control_socket;
   if (path.empty()) {
     auto base = base_dir();
-    if (!base.ok()) return fail(EX_CONFIG, base.error().text);
+    if (!base.ok()) return no_configuration(base.error());
     path = base.value() + "/control";
   }
   auto client = ControlClient::connect(path);
-  if (!client.ok()) {
-    const bool nobody = client.error().code == ENOENT || client.error().code == ECONNREFUSED;
-    return fail(connect_exit_code(client.error()),
-                (nobody ? "Postern is not running: " : "cannot reach Postern: ") +
-                    log_safe_line(client.error().text, 300));
-  }
+  if (!client.ok()) return unreachable("the master", path, client.error());
   auto got = client.value().ask(request, kPatience);
   if (!got.ok()) return fail(EX_TEMPFAIL, "the master did not answer: " + got.error().text);
   answer = std::move(got).value();
+  answer.end.code = exit_code(answer.end.code);
   return 0;
 }
 

@@ -130,11 +130,13 @@ Table one_by_one(const std::vector<ControlFields>& rows) {
              {"lip", "lip"},
              {"session", "session"},
              {"secured", "secured"},
-             {"state", "state"}});
+             {"state", "state"},
+             {"dest-ip", "dest ip"},
+             {"dest-port", "dest port"}});
   for (const ControlFields& row : rows) {
     std::vector<std::string> cells;
-    for (const char* name :
-         {"user", "service", "pid", "rip", "lip", "session", "secured", "state"}) {
+    for (const char* name : {"user", "service", "pid", "rip", "lip", "session", "secured", "state",
+                             "dest-ip", "dest-port"}) {
       cells.emplace_back(control_field(row, name));
     }
     out.add(std::move(cells));
@@ -189,7 +191,21 @@ int kick_all(Context& context, const Arguments& arguments, bool proxied, std::ui
 
 std::string kicked_text(Context& context, std::uint64_t kicked) {
   if (context.format != Format::json) return fmt::format("{} connections kicked\n", kicked);
-  return json_object({{"kicked", std::to_string(kicked)}}) + '\n';
+  return '[' + json_object({{"kicked", std::to_string(kicked)}}) + "]\n";
+}
+
+int kick_and_tell(Context& context, const Arguments& arguments, bool proxied) {
+  std::uint64_t kicked = 0;
+  const int failed = kick_all(context, arguments, proxied, kicked);
+  // Those that were kicked before it failed are gone all the same.
+  if (failed != 0 && kicked == 0) return failed;
+  if (kicked == 0 && context.format != Format::json) {
+    context.err += "no users kicked\n";
+    return EX_NOHOST;
+  }
+  context.out += kicked_text(context, kicked);
+  if (failed != 0) return failed;
+  return kicked == 0 ? EX_NOHOST : 0;
 }
 
 }  // namespace
@@ -223,14 +239,7 @@ void kick_options(CLI::App& app, Arguments& arguments) {
 }
 
 int kick(Context& context, const Arguments& arguments) {
-  std::uint64_t kicked = 0;
-  if (const int failed = kick_all(context, arguments, false, kicked); failed != 0) return failed;
-  if (kicked == 0 && context.format != Format::json) {
-    context.err += "no users kicked\n";
-    return EX_NOHOST;
-  }
-  context.out += kicked_text(context, kicked);
-  return kicked == 0 ? EX_NOHOST : 0;
+  return kick_and_tell(context, arguments, false);
 }
 
 void proxy_list_options(CLI::App& app, Arguments& arguments) {
@@ -262,11 +271,7 @@ int proxy_list(Context& context, const Arguments& arguments) {
 }
 
 int proxy_kick(Context& context, const Arguments& arguments) {
-  std::uint64_t kicked = 0;
-  if (const int failed = kick_all(context, arguments, true, kicked); failed != 0) return failed;
-  // Dovecot ends with 0 even if there was nobody, and scripts count on it.
-  context.out += kicked_text(context, kicked);
-  return 0;
+  return kick_and_tell(context, arguments, true);
 }
 
 }  // namespace postern::ctl

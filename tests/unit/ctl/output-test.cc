@@ -41,6 +41,26 @@ TEST(Table, CountsCharactersAndNotBytes) {
             "ab y\n");
 }
 
+TEST(Table, AWideCharacterTakesTwoColumnsAndACombiningOneNone) {
+  Table table({{"a", "a"}, {"b", "b"}});
+  table.add({"\xe6\x97\xa5\xe6\x9c\xac", "x"});
+  table.add({"e\xcc\x81", "y"});
+  table.add({"abcd", "z"});
+  EXPECT_EQ(table.render(Format::table),
+            "a    b\n"
+            "\xe6\x97\xa5\xe6\x9c\xac x\n"
+            "e\xcc\x81    y\n"
+            "abcd z\n");
+}
+
+TEST(Table, EscapesWhatATerminalObeysInJson) {
+  Table table(std::vector<Column>{{"a", "a"}});
+  table.add({"\x1b[2J\x7f\xc2\x9b\xc2\xa0"});
+  const std::string text = table.render(Format::json);
+  EXPECT_EQ(text, "[{\"a\":\"\\u001b[2J\\u007f\\u009b\xc2\xa0\"}]\n");
+  EXPECT_EQ(nlohmann::json::parse(text)[0]["a"], "\x1b[2J\x7f\xc2\x9b\xc2\xa0");
+}
+
 TEST(Table, LetsNoTerminalSequenceOrExtraColumnThrough) {
   Table table({{"a", "a"}, {"b", "b"}});
   table.add({"\x1b[2Jx\ty\nz\x7f", "\xff\xc2\x9b"});

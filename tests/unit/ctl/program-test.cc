@@ -1,9 +1,11 @@
 // The program from its command line to its output, with a master that says what the test wants.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -80,7 +82,9 @@ TEST(Program, EndsWith75IfNothingRuns) {
   for (const char* command : {"who", "reload", "stop"}) {
     const Outcome outcome = posternctl({"-S", "/nonexistent/control", command});
     EXPECT_EQ(outcome.code, EX_TEMPFAIL);
-    EXPECT_NE(outcome.err.find("not running"), std::string::npos);
+    EXPECT_EQ(outcome.err,
+              "posternctl: Postern is not running (/nonexistent/control: No such file or "
+              "directory)\n");
     EXPECT_EQ(outcome.out, "");
   }
 }
@@ -150,8 +154,56 @@ TEST(Kick, EndsWith68IfNobodyFits) {
   EXPECT_EQ(outcome.code, EX_NOHOST);
   EXPECT_EQ(outcome.err, "no users kicked\n");
   const Outcome proxy = posternctl({"-S", server.path(), "proxy", "kick", "nobody"});
-  EXPECT_EQ(proxy.code, 0);
-  EXPECT_EQ(proxy.out, "0 connections kicked\n");
+  EXPECT_EQ(proxy.code, EX_NOHOST);
+  EXPECT_EQ(proxy.err, "no users kicked\n");
+  EXPECT_EQ(server.lines().back(),
+            R"({"command":"kick","args":{"user":"nobody","proxied":"yes"}})");
+  const Outcome json = posternctl({"-S", server.path(), "-f", "json", "kick", "nobody"});
+  EXPECT_EQ(json.code, EX_NOHOST);
+  EXPECT_EQ(json.out, "[{\"kicked\":\"0\"}]\n");
+}
+
+TEST(Kick, TellsOfThoseThatWereKickedBeforeItFailed) {
+  const FakeServer server("control", [](const std::string& line) {
+    return line.find("u1") != std::string::npos ? wire::control_end_line(0, "3")
+                                                : wire::control_end_line(75, "busy");
+  });
+  const Outcome outcome = posternctl({"-S", server.path(), "kick", "u1", "u2"});
+  EXPECT_EQ(outcome.code, EX_TEMPFAIL);
+  EXPECT_EQ(outcome.out, "3 connections kicked\n");
+  EXPECT_EQ(outcome.err, "posternctl: busy\n");
+}
+
+TEST(Program, EndsWithACodeOfTheContractWhateverTheMasterSays) {
+  const std::vector<std::pair<int, int>> codes{{0, 0},   {2, 2},   {64, 2},  {67, 67},
+                                               {68, 68}, {77, 77}, {78, 78}, {75, 75},
+                                               {70, 75}, {73, 75}, {1, 75},  {255, 75}};
+  for (const auto& [from, to] : codes) {
+    SCOPED_TRACE(from);
+    const FakeServer server("control", always(wire::control_end_line(from, "so")));
+    EXPECT_EQ(posternctl({"-S", server.path(), "log", "reopen"}).code, to);
+  }
+}
+
+TEST(Program, SaysInOneLineThatASocketIsNotForThisUser) {
+  const FakeServer server("control", always(wire::control_end_line(0, "")));
+  // Root may connect to every socket: only somebody else sees the mode.
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (chmod(server.path().c_str(), 0) != 0 || chmod(server.directory().c_str(), 0755) != 0 ||
+        (geteuid() == 0 && setuid(65534) != 0)) {
+      _exit(99);
+    }
+    const Outcome outcome = posternctl({"-S", server.path(), "who"});
+    _exit(outcome.err ==
+                  "posternctl: cannot reach the master (" + server.path() + ": Permission denied)\n"
+              ? outcome.code
+              : 98);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), EX_NOPERM);
 }
 
 TEST(Reload, PrintsEveryErrorAndEndsWith78) {
@@ -160,7 +212,7 @@ TEST(Reload, PrintsEveryErrorAndEndsWith78) {
                                             wire::control_end_line(78, "the old one stays")));
   const Outcome outcome = posternctl({"-S", server.path(), "reload"});
   EXPECT_EQ(outcome.code, EX_CONFIG);
-  EXPECT_EQ(outcome.err, "a:1: x\na:2: y\nError: the old one stays\n");
+  EXPECT_EQ(outcome.err, "a:1: x\na:2: y\nposternctl: the old one stays\n");
 }
 
 TEST(Stop, WaitsUntilTheMasterIsGone) {
@@ -174,6 +226,38 @@ TEST(Stop, WaitsUntilTheMasterIsGone) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   int status = 0;
   EXPECT_EQ(waitpid(pid, &status, WNOHANG), pid);
+}
+
+TEST(Stop, SaysWhatGoesOn) {
+  const pid_t master = fork();
+  if (master == 0) _exit(0);
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  const FakeServer server("control", [master, child](const std::string& line) {
+    if (line.find("process-status") == std::string::npos) {
+      return wire::control_end_line(0, std::to_string(master));
+    }
+    return wire::control_row_line({{"name", "auth"}, {"pid", std::to_string(master)}}) +
+           wire::control_row_line(
+               {{"name", "imap-login"}, {"pid", std::to_string(child)}, {"relaying", "7"}}) +
+           wire::control_end_line(0, "");
+  });
+  const Outcome outcome = posternctl({"-S", server.path(), "-f", "tab", "stop"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "name\tpid\trelaying\nimap-login\t" + std::to_string(child) + "\t7\n");
+  EXPECT_NE(outcome.err.find("until their last session ends"), std::string::npos);
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(waitpid(master, nullptr, 0), master);
+}
+
+TEST(Stop, DoesNotWaitIfItIsNotTo) {
+  const FakeServer server("control", always(wire::control_end_line(0, std::to_string(getpid()))));
+  EXPECT_EQ(posternctl({"-S", server.path(), "stop", "--no-wait"}).code, 0);
+  EXPECT_EQ(server.lines().size(), 1U);
 }
 
 TEST(Status, ShowsWhatTheMasterSends) {
@@ -216,7 +300,7 @@ TEST(AuthTest, PrintsTheFieldsOfASuccess) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.out,
             "passdb: px auth succeeded\nextra fields:\n  user=px\n  proxy\n  host=127.0.0.1\n"
-            "  pass=p1\n");
+            "  pass=<hidden>\n");
   // \0px\0p3
   const std::string request = server.lines().back();
   EXPECT_NE(request.find("\tservice=imap\t"), std::string::npos);
@@ -244,6 +328,91 @@ TEST(AuthTest, PrintsOneJsonDocument) {
   EXPECT_EQ(json[0]["result"], "succeeded");
   EXPECT_EQ(json[0]["user"], "u1");
   EXPECT_TRUE(json[0].contains("nologin"));
+}
+
+TEST(AuthTest, EndsWith75IfAuthClosesOrTalksNonsense) {
+  for (const char* reply : {"CLOSE", "OK\n", "OK\tx\n", "CONT\t1\tQUJD\n"}) {
+    SCOPED_TRACE(reply);
+    const FakeServer server("auth-client", auth_says(reply), kGreeting);
+    const Outcome outcome = posternctl({"auth", "test", "-a", server.path(), "u1", "geheim"});
+    EXPECT_EQ(outcome.code, EX_TEMPFAIL);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_EQ(outcome.err.find("geheim"), std::string::npos);
+  }
+  const FakeServer early("auth-client", always("CLOSE"), "VERSION\t1\t2\nMECH\tPLAIN\n");
+  EXPECT_EQ(posternctl({"auth", "test", "-a", early.path(), "u1", "p"}).code, EX_TEMPFAIL);
+  const FakeServer other("auth-client", always(""), "VERSION\t2\t0\n");
+  EXPECT_EQ(posternctl({"auth", "test", "-a", other.path(), "u1", "p"}).code, EX_TEMPFAIL);
+}
+
+TEST(AuthTest, EndsWith75InOneLineIfNothingRuns) {
+  const Outcome outcome = posternctl({"-S", "/nonexistent/control", "auth", "test", "u", "p"});
+  EXPECT_EQ(outcome.code, EX_TEMPFAIL);
+  EXPECT_EQ(outcome.err,
+            "posternctl: Postern is not running (/nonexistent/auth-client: No such file or "
+            "directory)\n");
+}
+
+// The auth-master protocol's server.
+FakeServer::Answer master_says(std::string reply) {
+  return [reply = std::move(reply)](const std::string& line) {
+    return line.starts_with("PASS\t") ? reply : std::string();
+  };
+}
+const char kMasterGreeting[] = "VERSION\t1\t1\nSPID\t77\n";
+
+TEST(AuthLookup, PrintsTheFieldsOfEachUserAndNoPassword) {
+  const FakeServer server(
+      "auth-master",
+      [](const std::string& line) -> std::string {
+        if (line.starts_with("PASS\t1\tu1\t")) return "PASS\t9\tuser=x\nPASS\t1\tuser=u1\n";
+        if (line.starts_with("PASS\t2\tpx\t")) {
+          return "PASS\t2\tuser=px\t\tproxy=y\thost=a\001tb\tpass=p1\tnologin\n";
+        }
+        return {};
+      },
+      kMasterGreeting);
+  const Outcome outcome = posternctl({"-S", server.directory() + "/control", "auth", "lookup", "-x",
+                                      "service=imap", "-x", "rip=192.0.2.1", "u1", "px"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "passdb: u1\n  user      : u1\n\npassdb: px\n  user      : px\n  proxy     : y\n"
+            "  host      : a?b\n  pass      : <hidden>\n  nologin   : \n");
+  ASSERT_EQ(server.lines().size(), 3U);
+  EXPECT_EQ(server.lines()[0], "VERSION\t1\t1");
+  EXPECT_EQ(server.lines()[1], "PASS\t1\tu1\tservice=imap\trip=192.0.2.1");
+}
+
+TEST(AuthLookup, PrintsOneJsonDocument) {
+  const FakeServer server("auth-master", master_says("PASS\t1\tuser=u1\tpass=p1\n"),
+                          kMasterGreeting, 1);
+  const Outcome outcome = posternctl({"-f", "json", "auth", "lookup", "-a", server.path(), "u1"});
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_TRUE(json.is_array());
+  EXPECT_EQ(json[0]["user"], "u1");
+  EXPECT_EQ(json[0]["pass"], "<hidden>");
+}
+
+TEST(AuthLookup, ShowsOneFieldOnly) {
+  const FakeServer server("auth-master", master_says("PASS\t1\tuser=u1\tproxy=y\n"),
+                          kMasterGreeting);
+  EXPECT_EQ(posternctl({"auth", "lookup", "-a", server.path(), "--field", "proxy", "u1"}).out,
+            "y\n");
+}
+
+TEST(AuthLookup, EndsWith67ForAnUnknownUserAnd75IfItCannotBeKnown) {
+  const FakeServer unknown("auth-master", master_says("NOTFOUND\t1\n"), kMasterGreeting);
+  const Outcome outcome = posternctl({"auth", "lookup", "-a", unknown.path(), "nosuch"});
+  EXPECT_EQ(outcome.code, EX_NOUSER);
+  EXPECT_EQ(outcome.err, "passdb lookup: user nosuch doesn't exist\n");
+  const FakeServer down("auth-master", master_says("FAIL\t1\treason=away\n"), kMasterGreeting);
+  const Outcome failed = posternctl({"auth", "lookup", "-a", down.path(), "u1"});
+  EXPECT_EQ(failed.code, EX_TEMPFAIL);
+  EXPECT_NE(failed.err.find("away"), std::string::npos);
+  const FakeServer closes("auth-master", master_says("CLOSE"), kMasterGreeting);
+  EXPECT_EQ(posternctl({"auth", "lookup", "-a", closes.path(), "u1"}).code, EX_TEMPFAIL);
+  const FakeServer wrong("auth-master", always(""), "hello\n");
+  EXPECT_EQ(posternctl({"auth", "lookup", "-a", wrong.path(), "u1"}).code, EX_TEMPFAIL);
 }
 
 TEST(AuthTest, RefusesUnknownAndBadProperties) {

@@ -20,7 +20,8 @@ struct FreeWith {
 template <class T, auto Free>
 using Handle = std::unique_ptr<T, FreeWith<Free>>;
 
-/// Owns a file descriptor; -1 is none. Descriptors are close-on-exec from birth (who opens sees to it).
+/// Owns a file descriptor; -1 is none. Descriptors are close-on-exec from birth (who opens sees to
+/// it).
 class UniqueFd {
  public:
   UniqueFd() = default;

@@ -20,8 +20,10 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return std::nullopt;  // inet_pton() stops there
   const std::string terminated(text);
   std::array<std::uint8_t, 16> raw{};
-  if (inet_pton(AF_INET, terminated.c_str(), raw.data()) == 1) return from_bytes(Family::v4, raw.data());
-  if (inet_pton(AF_INET6, terminated.c_str(), raw.data()) == 1) return from_bytes(Family::v6, raw.data());
+  if (inet_pton(AF_INET, terminated.c_str(), raw.data()) == 1)
+    return from_bytes(Family::v4, raw.data());
+  if (inet_pton(AF_INET6, terminated.c_str(), raw.data()) == 1)
+    return from_bytes(Family::v6, raw.data());
   return std::nullopt;
 }
 
@@ -122,13 +124,17 @@ bool Network::contains(const IpAddress& ip) const noexcept {
   if (a.substr(0, whole) != b.substr(0, whole)) return false;
   if (bits_ % 8 == 0) return true;
   const unsigned mask = 0xff00U >> bits_ % 8 & 0xffU;
-  return ((static_cast<unsigned char>(a[whole]) ^ static_cast<unsigned char>(b[whole])) & mask) == 0;
+  return ((static_cast<unsigned char>(a[whole]) ^ static_cast<unsigned char>(b[whole])) & mask) ==
+         0;
 }
 
-std::string Network::text() const { return address_.text() + "/" + std::to_string(bits_); }
+std::string Network::text() const {
+  return address_.text() + "/" + std::to_string(bits_);
+}
 
 bool any_contains(const std::vector<Network>& networks, const IpAddress& ip) noexcept {
-  return std::any_of(networks.begin(), networks.end(), [&](const Network& n) { return n.contains(ip); });
+  return std::any_of(networks.begin(), networks.end(),
+                     [&](const Network& n) { return n.contains(ip); });
 }
 
 }  // namespace postern

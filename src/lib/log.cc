@@ -24,7 +24,8 @@ Error system_error(std::string what, int errnum) {
 }
 
 void check_failed(const char* file, int line, const char* condition) noexcept {
-  log::write(log::Level::panic, fmt::format("file {}: line {}: assertion failed: ({})", file, line, condition));
+  log::write(log::Level::panic,
+             fmt::format("file {}: line {}: assertion failed: ({})", file, line, condition));
   log::flush();
   std::abort();
 }
@@ -59,9 +60,7 @@ void append_line(Writer& w, Level level, std::string_view text) {
     if (!w.name.empty()) w.pending.append(w.name).append(": ");
     w.pending.append(level_name(level)).append(": ");
   }
-  const auto is_control = [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  };
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   while (!text.empty()) {
     const auto bad = std::find_if(text.begin(), text.end(), is_control);
     w.pending.append(text.begin(), bad);
@@ -86,12 +85,18 @@ std::size_t next_piece(std::string_view pending) noexcept {
 
 std::string_view level_name(Level level) noexcept {
   switch (level) {
-    case Level::debug: return "Debug";
-    case Level::info: return "Info";
-    case Level::warning: return "Warning";
-    case Level::error: return "Error";
-    case Level::fatal: return "Fatal";
-    case Level::panic: return "Panic";
+    case Level::debug:
+      return "Debug";
+    case Level::info:
+      return "Info";
+    case Level::warning:
+      return "Warning";
+    case Level::error:
+      return "Error";
+    case Level::fatal:
+      return "Fatal";
+    case Level::panic:
+      return "Panic";
   }
   return "Error";
 }
@@ -118,7 +123,8 @@ void write(Level level, std::string_view text) {
     }
   }
   if (w.dropped > 0) {
-    append_line(w, Level::warning, fmt::format("{} lines dropped: the log was too slow", w.dropped));
+    append_line(w, Level::warning,
+                fmt::format("{} lines dropped: the log was too slow", w.dropped));
     w.dropped = 0;
   }
   append_line(w, level, text);
@@ -142,10 +148,16 @@ void flush() noexcept {
   w.pending.erase(0, done);
 }
 
-void after_fork() noexcept { writer().pid.clear(); }
+void after_fork() noexcept {
+  writer().pid.clear();
+}
 
-void set_debug(bool on) noexcept { writer().debug = on; }
-bool debug_enabled() noexcept { return writer().debug; }
+void set_debug(bool on) noexcept {
+  writer().debug = on;
+}
+bool debug_enabled() noexcept {
+  return writer().debug;
+}
 
 }  // namespace log
 }  // namespace postern

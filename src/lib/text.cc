@@ -8,7 +8,8 @@
 namespace postern {
 namespace {
 
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::uint8_t kNotBase64 = 255;
 
 constexpr std::array<std::uint8_t, 256> make_base64_values() {
@@ -21,7 +22,9 @@ constexpr std::array<std::uint8_t, 256> make_base64_values() {
 }
 constexpr std::array<std::uint8_t, 256> kBase64Values = make_base64_values();
 
-std::uint8_t base64_value(char c) noexcept { return kBase64Values[static_cast<unsigned char>(c)]; }
+std::uint8_t base64_value(char c) noexcept {
+  return kBase64Values[static_cast<unsigned char>(c)];
+}
 
 /// Length of the well-formed UTF-8 sequence at the start of `text` (RFC 3629), 0 if there is none.
 std::size_t utf8_length(std::string_view text) noexcept {
@@ -55,7 +58,8 @@ std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
     // Nearly always all of it is plain text.
     const std::size_t room = std::min(bytes.size() - i, max - std::min(max, out.size()));
     const auto run = bytes.substr(i, room);
-    const auto plain = static_cast<std::size_t>(std::find_if_not(run.begin(), run.end(), is_plain) - run.begin());
+    const auto plain =
+        static_cast<std::size_t>(std::find_if_not(run.begin(), run.end(), is_plain) - run.begin());
     out.append(run.substr(0, plain));
     i += plain;
     if (i == bytes.size()) break;
@@ -65,7 +69,8 @@ std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
       return out;
     }
     const auto c = static_cast<unsigned char>(bytes[i]);
-    const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xc2 && static_cast<unsigned char>(bytes[i + 1]) < 0xa0);
+    const bool control = c < 0x20 || c == 0x7f ||
+                         (n == 2 && c == 0xc2 && static_cast<unsigned char>(bytes[i + 1]) < 0xa0);
     const bool angle = !keep_angles && (c == '<' || c == '>');
     if (n == 0 || control || angle) {
       out += '?';
@@ -128,8 +133,12 @@ std::optional<std::uint64_t> decimal(std::string_view text, std::uint64_t min,
   return n;
 }
 
-std::string log_safe(std::string_view bytes, std::size_t max) { return safe(bytes, max, false); }
-std::string log_safe_line(std::string_view bytes, std::size_t max) { return safe(bytes, max, true); }
+std::string log_safe(std::string_view bytes, std::size_t max) {
+  return safe(bytes, max, false);
+}
+std::string log_safe_line(std::string_view bytes, std::size_t max) {
+  return safe(bytes, max, true);
+}
 
 void base64_encode(std::string_view bytes, WipingBuffer& out) {
   if (bytes.empty()) return;
@@ -159,7 +168,8 @@ bool is_base64(std::string_view text) noexcept {
   if (text.empty()) return true;
   const std::size_t pad = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
   const std::string_view data = text.substr(0, text.size() - pad);
-  if (!std::all_of(data.begin(), data.end(), [](char c) { return base64_value(c) != kNotBase64; })) return false;
+  if (!std::all_of(data.begin(), data.end(), [](char c) { return base64_value(c) != kNotBase64; }))
+    return false;
   // The bits that do not make a whole byte must be zero (RFC 4648 section 3.5).
   if (pad == 2) return (base64_value(data.back()) & 15U) == 0;
   if (pad == 1) return (base64_value(data.back()) & 3U) == 0;
@@ -173,7 +183,9 @@ std::optional<WipingBuffer> base64_decode(std::string_view text) {
   char* p = out.reserve(text.size() / 4 * 3);
   const char* start = p;
   for (std::size_t i = 0; i < text.size(); i += 4) {
-    const auto value = [&](std::size_t k) -> unsigned { return text[i + k] == '=' ? 0U : base64_value(text[i + k]); };
+    const auto value = [&](std::size_t k) -> unsigned {
+      return text[i + k] == '=' ? 0U : base64_value(text[i + k]);
+    };
     const unsigned three = value(0) << 18U | value(1) << 12U | value(2) << 6U | value(3);
     *p++ = static_cast<char>(three >> 16U & 255U);
     if (text[i + 2] != '=') *p++ = static_cast<char>(three >> 8U & 255U);

@@ -31,7 +31,8 @@ std::string_view trim(std::string_view text) noexcept;
 std::vector<std::string_view> words(std::string_view text, std::string_view separators = " \t");
 
 /// The whole of `text` as a decimal in [min, max]; no sign, no space.
-std::optional<std::uint64_t> decimal(std::string_view text, std::uint64_t min, std::uint64_t max) noexcept;
+std::optional<std::uint64_t> decimal(std::string_view text, std::uint64_t min,
+                                     std::uint64_t max) noexcept;
 
 /// Foreign bytes made fit for one log line: control bytes, 0x7f and bytes that are not UTF-8 become
 /// `?`, and so do `<` and `>` (they end a `user=<…>` element); cut after `max` bytes with "...".

@@ -4,10 +4,10 @@
 #include <string_view>
 
 /// The control channel between the master and each of its children: a SOCK_SEQPACKET socketpair.
-/// One packet is one tab-escaped line (wire/tab-line.h) without LF, at most kMaxPacket bytes, and may
-/// carry one descriptor (SCM_RIGHTS). End of file on the child's side is "the master is gone": the
-/// child stops accepting and ends with its last session. A child believes nothing else about the
-/// master, and the master nothing about a child but what comes on that child's channel.
+/// One packet is one tab-escaped line (wire/tab-line.h) without LF, at most kMaxPacket bytes, and
+/// may carry one descriptor (SCM_RIGHTS). End of file on the child's side is "the master is gone":
+/// the child stops accepting and ends with its last session. A child believes nothing else about
+/// the master, and the master nothing about a child but what comes on that child's channel.
 namespace postern::wire {
 
 inline constexpr std::size_t kMaxPacket = 64 * 1024;  // bytes
@@ -18,30 +18,37 @@ inline constexpr int kSettingsFd = 4;       // sealed memfd, config/snapshot.h
 inline constexpr int kFirstListenerFd = 5;  // in the order of the snapshot's listener lines
 
 // Child to master.
-inline constexpr std::string_view kReady = "ready";          // initialised; within 30 s of its start
-inline constexpr std::string_view kStatus = "status";        // AVAILABLE CLIENTS RELAYING: free slots (0 = full),
-                                                             // clients before login, sessions relaying
-inline constexpr std::string_view kFinished = "finished";    // service_count used up, only finishing
-inline constexpr std::string_view kConnect = "connect";      // ID NAME: wants a connection to a named socket
-inline constexpr std::string_view kRow = "row";              // ID KEY=VALUE…: one row of the answer to a call
-inline constexpr std::string_view kDone = "done";            // ID CODE [TEXT]: the answer's end, sysexits code
-inline constexpr std::string_view kForked = "forked";        // ID PID, or ID 0 TEXT (template only)
+inline constexpr std::string_view kReady = "ready";  // initialised; within 30 s of its start
+inline constexpr std::string_view kStatus =
+    "status";  // AVAILABLE CLIENTS RELAYING: free slots (0 = full),
+               // clients before login, sessions relaying
+inline constexpr std::string_view kFinished = "finished";  // service_count used up, only finishing
+inline constexpr std::string_view kConnect =
+    "connect";                                   // ID NAME: wants a connection to a named socket
+inline constexpr std::string_view kRow = "row";  // ID KEY=VALUE…: one row of the answer to a call
+inline constexpr std::string_view kDone =
+    "done";  // ID CODE [TEXT]: the answer's end, sysexits code
+inline constexpr std::string_view kForked = "forked";  // ID PID, or ID 0 TEXT (template only)
 
 // Master to child.
-inline constexpr std::string_view kConnected = "connected";  // ID + descriptor, or ID TEXT if it failed
-inline constexpr std::string_view kCall = "call";            // ID VERB ARG…: answered by row*, done
-inline constexpr std::string_view kDrain = "drain";          // accept no more; end with the last session
-inline constexpr std::string_view kStop = "stop";            // tell everyone, close, end
-inline constexpr std::string_view kEvict = "evict";          // N: close the N oldest clients before login
-inline constexpr std::string_view kFork = "fork";            // ID + the new process's channel (template only)
-inline constexpr std::string_view kPipe = "pipe";            // PREFIX + read end of a log pipe (log only)
-inline constexpr std::string_view kFile = "file";            // LEVEL + open log file (log only): error, info, debug
-inline constexpr std::string_view kTicketKeys = "ticket-keys";  // KEYS: TLS ticket keys, 80 bytes each, newest
-                                                             // first (login only), after ready and on rotation
+inline constexpr std::string_view kConnected =
+    "connected";                                     // ID + descriptor, or ID TEXT if it failed
+inline constexpr std::string_view kCall = "call";    // ID VERB ARG…: answered by row*, done
+inline constexpr std::string_view kDrain = "drain";  // accept no more; end with the last session
+inline constexpr std::string_view kStop = "stop";    // tell everyone, close, end
+inline constexpr std::string_view kEvict = "evict";  // N: close the N oldest clients before login
+inline constexpr std::string_view kFork = "fork";  // ID + the new process's channel (template only)
+inline constexpr std::string_view kPipe = "pipe";  // PREFIX + read end of a log pipe (log only)
+inline constexpr std::string_view kFile =
+    "file";  // LEVEL + open log file (log only): error, info, debug
+inline constexpr std::string_view kTicketKeys =
+    "ticket-keys";  // KEYS: TLS ticket keys, 80 bytes each, newest
+                    // first (login only), after ready and on rotation
 
 // Verbs of call.
-inline constexpr std::string_view kSessions = "sessions";    // rows: the sessions of this process
-inline constexpr std::string_view kKick = "kick";            // FIELD=VALUE…: done's text is the number kicked
-inline constexpr std::string_view kLogErrors = "log-errors"; // [SINCE]: rows time, level, prefix, text (log only)
+inline constexpr std::string_view kSessions = "sessions";  // rows: the sessions of this process
+inline constexpr std::string_view kKick = "kick";  // FIELD=VALUE…: done's text is the number kicked
+inline constexpr std::string_view kLogErrors =
+    "log-errors";  // [SINCE]: rows time, level, prefix, text (log only)
 
 }  // namespace postern::wire

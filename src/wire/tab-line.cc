@@ -9,11 +9,16 @@ constexpr std::string_view kEscaped{"\0\001\t\r\n", 5};
 
 char escape_letter(char c) noexcept {
   switch (c) {
-    case '\0': return '0';
-    case '\001': return '1';
-    case '\t': return 't';
-    case '\r': return 'r';
-    default: return 'n';
+    case '\0':
+      return '0';
+    case '\001':
+      return '1';
+    case '\t':
+      return 't';
+    case '\r':
+      return 'r';
+    default:
+      return 'n';
   }
 }
 
@@ -46,12 +51,23 @@ std::string tab_unescape(std::string_view value) {
     }
     if (++i == value.size()) break;
     switch (value[i]) {
-      case '0': out += '\0'; break;
-      case '1': out += '\001'; break;
-      case 't': out += '\t'; break;
-      case 'r': out += '\r'; break;
-      case 'n': out += '\n'; break;
-      default: out += value[i];
+      case '0':
+        out += '\0';
+        break;
+      case '1':
+        out += '\001';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      default:
+        out += value[i];
     }
   }
   return out;
@@ -79,7 +95,9 @@ TabLine& TabLine::add(std::string_view value) {
   return *this;
 }
 
-TabLine& TabLine::add(std::uint64_t number) { return add(std::to_string(number)); }
+TabLine& TabLine::add(std::uint64_t number) {
+  return add(std::to_string(number));
+}
 
 TabLine& TabLine::key(std::string_view name, std::string_view value) {
   out_ += '\t';
@@ -89,7 +107,9 @@ TabLine& TabLine::key(std::string_view name, std::string_view value) {
   return *this;
 }
 
-TabLine& TabLine::key(std::string_view name, std::uint64_t number) { return key(name, std::to_string(number)); }
+TabLine& TabLine::key(std::string_view name, std::uint64_t number) {
+  return key(name, std::to_string(number));
+}
 
 TabLine& TabLine::flag(std::string_view name) {
   out_ += '\t';

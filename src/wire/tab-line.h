@@ -8,8 +8,8 @@
 
 #include "lib/secret.h"
 
-/// Dovecot's tab-separated lines: fields joined by TAB, and inside a field NUL, 0x01, TAB, CR and LF
-/// written as 0x01 followed by `0`, `1`, `t`, `r`, `n`. The auth protocol, anvil and the control
+/// Dovecot's tab-separated lines: fields joined by TAB, and inside a field NUL, 0x01, TAB, CR and
+/// LF written as 0x01 followed by `0`, `1`, `t`, `r`, `n`. The auth protocol, anvil and the control
 /// channel between master and children are made of them.
 namespace postern::wire {
 
@@ -19,7 +19,8 @@ std::string tab_escape(std::string_view value);
 /// The reverse; an unknown letter after 0x01 stands for itself, a trailing 0x01 is dropped.
 std::string tab_unescape(std::string_view value);
 
-/// The fields of one line as they stand (still escaped); empty fields are kept. Views borrow `line`.
+/// The fields of one line as they stand (still escaped); empty fields are kept. Views borrow
+/// `line`.
 std::vector<std::string_view> split_tabs(std::string_view line);
 
 /// Walks the fields of a line without allocating.

@@ -14,7 +14,8 @@ std::array<char, 16384> read_buffer;
 
 Connection::Connection(io::Loop& loop, UniqueFd fd, std::unique_ptr<LineSession> session,
                        Owner& owner)
-    : loop_(loop), session_(std::move(session)), owner_(owner) {
+    : session_(std::move(session)), owner_(owner) {
+  flush_.start(loop, io::Callback<>::to<&Connection::flush>(*this));
   session_->set_carrier(this);
   stream_.open(loop, std::move(fd), io::Callback<unsigned>::to<&Connection::on_event>(*this));
 }
@@ -41,13 +42,11 @@ void Connection::read() noexcept {
 }
 
 void Connection::on_output() noexcept {
-  if (flush_pending_ || over_) return;
-  flush_pending_ = true;
-  loop_.defer(io::Callback<>::to<&Connection::flush>(*this));
+  if (over_) return;
+  flush_.trigger();
 }
 
 void Connection::flush() noexcept {
-  flush_pending_ = false;
   if (over_) return;
   WipingBuffer& output = session_->output();
   while (!output.empty()) {

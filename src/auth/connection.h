@@ -35,12 +35,11 @@ class Connection final : private LineSession::Carrier {
   void read() noexcept;
   void over(bool peer_gone) noexcept;
 
-  io::Loop& loop_;
+  io::Deferred flush_;  // goes with the object, so that it never comes after it
   io::Stream stream_;
   std::unique_ptr<LineSession> session_;
   Owner& owner_;
   bool over_ = false;
-  bool flush_pending_ = false;
 };
 
 }  // namespace postern::auth

@@ -5,16 +5,16 @@
 namespace postern::auth {
 
 LineStream::LineStream(io::Loop& loop, UniqueFd fd, std::size_t max_line, Owner& owner)
-    : loop_(loop), max_line_(max_line), owner_(&owner) {
+    : max_line_(max_line), owner_(&owner) {
+  flush_.start(loop, io::Callback<>::to<&LineStream::flush>(*this));
   stream_.open(loop, std::move(fd), io::Callback<unsigned>::to<&LineStream::on_event>(*this));
   stream_.want(true, false);
 }
 
 void LineStream::send(std::string_view bytes) {
   output_ += bytes;
-  if (flush_pending_ || owner_ == nullptr) return;
-  flush_pending_ = true;
-  loop_.defer(io::Callback<>::to<&LineStream::flush>(*this));
+  if (owner_ == nullptr) return;
+  flush_.trigger();
 }
 
 void LineStream::close() noexcept {
@@ -24,7 +24,6 @@ void LineStream::close() noexcept {
 }
 
 void LineStream::flush() noexcept {
-  flush_pending_ = false;
   if (owner_ == nullptr) return;
   while (!output_.empty()) {
     const io::IoResult result = stream_.write(output_.view());

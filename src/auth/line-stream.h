@@ -40,12 +40,11 @@ class LineStream {
   void flush() noexcept;
   bool process();
 
-  io::Loop& loop_;
+  io::Deferred flush_;  // goes with the object, so that it never comes after it
   io::Stream stream_;
   std::size_t max_line_;
   Owner* owner_;
   WipingBuffer input_, output_;
-  bool flush_pending_ = false;
 };
 
 }  // namespace postern::auth

@@ -149,10 +149,11 @@ void Attempt::connect_failed(int error) {
   fail(FailureType::connect, std::move(reason));
 }
 
-/// "after 3 secs, 3 reconnects, local=127.0.0.1:35378".
+/// "after 3 secs, 3 reconnects, local=127.0.0.1:35378". The loop reads its clock once a turn, so
+/// that a timeout of 3 seconds may measure as a little less.
 std::string Attempt::where_text() const {
   const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(core_.loop().now() - started_).count();
+      std::chrono::round<std::chrono::seconds>(core_.loop().now() - started_).count();
   std::string out = fmt::format("after {} secs", seconds);
   if (reconnects_ > 0) out += fmt::format(", {} reconnects", reconnects_);
   const Endpoint local = stream_ ? io::local_endpoint(stream_->fd()) : Endpoint{};

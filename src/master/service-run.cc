@@ -37,8 +37,9 @@ ServiceLimits limits_of(const config::ServiceSettings& settings) {
       settings.idle_kill == config::kInfinite ? std::chrono::milliseconds{0} : settings.idle_kill;
   out.login = settings.type == config::ServiceType::login;
   out.worker = settings.type == config::ServiceType::worker;
-  // Nobody connects to these: they are there from the start.
-  if (settings.type == config::ServiceType::log || settings.type == config::ServiceType::startup) {
+  // Nobody connects to these, or everybody needs them: they are there from the start.
+  if (settings.type == config::ServiceType::log || settings.type == config::ServiceType::anvil ||
+      settings.type == config::ServiceType::startup) {
     out.process_min_avail = std::max(out.process_min_avail, 1U);
   }
   // One client a process: copies of a process that has loaded everything are cheaper than programs.

@@ -137,6 +137,7 @@ def user(postern, backend, request):
         backend.add_user(fields.get("destuser", name), password)
         postern.add_user(name, password, **{"proxy": "y", "host": "127.0.0.1", "port": backend.port, **fields})
         return name, password
+    add.backend_port = backend.port
     return add
 
 

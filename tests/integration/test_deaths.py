@@ -54,7 +54,9 @@ class TestAuth:
         postern.may_die = True
         name, password = user()
         postern.start()
-        os.kill(postern.pids("auth")[0], signal.SIGKILL)
+        pid = postern.pids("auth")[0]
+        os.kill(pid, signal.SIGKILL)
+        wait_for("its end", lambda: not alive(pid))
         with Imap(postern.port, timeout=40) as client:
             assert client.login(name, password).startswith("OK ")
 

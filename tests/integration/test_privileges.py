@@ -1,4 +1,5 @@
 """Who the processes are and what they may do."""
+import crypt
 import os
 import pathlib
 import pwd
@@ -90,7 +91,10 @@ def test_as_an_ordinary_user_everything_works_and_it_is_said_what_is_off_T_PRIV_
 @root_only
 @pytest.mark.parametrize("security", ["plain", "tls"])
 def test_passwords_are_gone_from_memory_once_relaying_T_LOC_03(postern, user, tls, security):
+    """The database holds a hash: SQLite keeps the pages it read, and would keep a password that stands in them."""
     name, password = user()
+    postern.add_user(name, password, crypt.crypt(password, crypt.mksalt(crypt.METHOD_SHA512, rounds=1000)), proxy="y",
+                     host="127.0.0.1", port=user.backend_port)
     postern.start()
     client = Imap(postern.tls_port, tls) if security == "tls" else Imap(postern.port)
     with client:

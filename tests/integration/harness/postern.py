@@ -126,7 +126,15 @@ class Postern:
                             cwd="/", env=environment())
         if ready:
             wait_for("the greeting", self._greets, 30)
+            wait_for("anvil", lambda: self._confined("anvil"), 30)
         return self
+
+    def _confined(self, name):
+        """Is a process of that program there, and has it given up what it started with?"""
+        try:
+            return any("NoNewPrivs:\t1" in pathlib.Path(f"/proc/{pid}/status").read_text() for pid in self.pids(name))
+        except OSError:
+            return False
 
     def _greets(self):
         assert self._child.running(), "postern ended:\n" + self.output() + self.log_text()

@@ -30,7 +30,7 @@ char* WipingBuffer::reserve(std::size_t n) {
     return data_ + size_;
   }
   POSTERN_CHECK(size_ + n <= std::numeric_limits<std::uint32_t>::max() / 2);
-  const std::size_t capacity = std::max<std::size_t>(64, std::max(size_ + n, 2 * size_));
+  const std::size_t capacity = std::max<std::size_t>(128, std::max(size_ + n, 2 * size_));
   auto* grown =
       static_cast<char*>(std::malloc(capacity));  // NOLINT(cppcoreguidelines-owning-memory)
   POSTERN_CHECK(grown != nullptr);

@@ -113,14 +113,16 @@ std::string_view trim(std::string_view text) noexcept {
 }
 
 std::vector<std::string_view> words(std::string_view text, std::string_view separators) {
+  const auto separates = [separators](char c) {
+    return std::ranges::find(separators, c) != separators.end();
+  };
   std::vector<std::string_view> out;
   while (true) {
-    const std::size_t first = text.find_first_not_of(separators);
-    if (first == std::string_view::npos) return out;
-    text.remove_prefix(first);
-    const std::size_t end = std::min(text.size(), text.find_first_of(separators));
-    out.push_back(text.substr(0, end));
-    text.remove_prefix(end);
+    const auto first = std::ranges::find_if_not(text, separates);
+    if (first == text.end()) return out;
+    const auto end = std::find_if(first, text.end(), separates);
+    out.emplace_back(first, end);
+    text = {end, text.end()};
   }
 }
 

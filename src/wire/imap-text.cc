@@ -52,16 +52,15 @@ ImapString imap_string_form(std::string_view value) noexcept {
 
 void append_imap_quoted(std::string_view value, WipingBuffer& out) {
   POSTERN_CHECK(imap_string_form(value) == ImapString::quoted);
-  out += '"';
-  while (true) {
-    const std::size_t special = std::min(value.size(), value.find_first_of("\"\\"));
-    out += value.substr(0, special);
-    if (special == value.size()) break;
-    out += '\\';
-    out += value[special];
-    value.remove_prefix(special + 1);
+  char* const room = out.reserve(2 * value.size() + 2);
+  char* end = room;
+  *end++ = '"';
+  for (const char c : value) {
+    if (c == '"' || c == '\\') *end++ = '\\';
+    *end++ = c;
   }
-  out += '"';
+  *end++ = '"';
+  out.commit(static_cast<std::size_t>(end - room));
 }
 
 ImapCapabilities::ImapCapabilities(std::string_view list) : known_(true) {

@@ -5,8 +5,7 @@
 namespace postern::wire {
 namespace {
 
-constexpr std::string_view kEscaped{"\0\001\t\r\n", 5};
-
+/// The letter that stands for `c` behind \001; 0 if `c` stands for itself.
 char escape_letter(char c) noexcept {
   switch (c) {
     case '\0':
@@ -17,22 +16,24 @@ char escape_letter(char c) noexcept {
       return 't';
     case '\r':
       return 'r';
-    default:
+    case '\n':
       return 'n';
+    default:
+      return 0;
   }
 }
 
 }  // namespace
 
 void tab_escape(std::string_view value, WipingBuffer& out) {
-  while (true) {
-    const std::size_t plain = std::min(value.size(), value.find_first_of(kEscaped));
-    out += value.substr(0, plain);
-    if (plain == value.size()) return;
-    out += '\001';
-    out += escape_letter(value[plain]);
-    value.remove_prefix(plain + 1);
+  char* const room = out.reserve(2 * value.size());
+  char* end = room;
+  for (const char c : value) {
+    const char letter = escape_letter(c);
+    if (letter != 0) *end++ = '\001';
+    *end++ = letter != 0 ? letter : c;
   }
+  out.commit(static_cast<std::size_t>(end - room));
 }
 
 std::string tab_escape(std::string_view value) {

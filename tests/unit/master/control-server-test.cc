@@ -458,7 +458,7 @@ TEST_F(ControlServerTest, ServiceStatusShowsAllOrThoseThatAreNamed) {
 }
 
 TEST_F(ControlServerTest, ProcessStatusShowsWhatIsRunning) {
-  EXPECT_EQ(ask("process-status").rows.size(), 2u);
+  EXPECT_EQ(ask("process-status").rows.size(), 3u);  // log, anvil, imap-login
   const Answered got = ask("process-status", {{"name", "imap-login"}});
   ASSERT_EQ(got.rows.size(), 1u);
   EXPECT_EQ(wire::control_field(got.rows[0], "pid"), std::to_string(login_pid()));

@@ -2,6 +2,7 @@
 import pytest
 
 from harness.imap import Imap
+from harness.postern import ROOT
 
 
 def line_of(postern, text):
@@ -11,6 +12,17 @@ def line_of(postern, text):
 def test_a_good_file_passes(postern):
     done = postern.check_configuration()
     assert done.code == 0, done.out + done.err
+
+
+def test_the_file_that_is_installed_first_passes_and_says_what_is_missing(postern):
+    """On its own: with the accounts of this host, and without a word of the tests'."""
+    users = {name: text for name, text in postern.settings.items() if name.startswith("default_") and "user" in name}
+    postern.write_configuration = lambda: postern.conf.write_text(
+        "".join(f"{name} = {text}\n" for name, text in users.items()) + "default_internal_group =\n"
+        f"include = {ROOT}/data/postern.conf\n"
+        + "".join(f"[service {name}]\nuser = {text['user']}\n" for name, text in postern.services.items()))
+    done = postern.check_configuration()
+    assert done.code == 0 and "no [passdb NAME]" in done.out + done.err, done.out + done.err
 
 
 def test_all_errors_are_told_at_once_with_file_line_and_a_hint(postern):

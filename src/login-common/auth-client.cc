@@ -45,6 +45,18 @@ void AuthClient::start() {
   connect();
 }
 
+void AuthClient::stop() noexcept {
+  if (!open_.empty()) return;
+  ++generation_;  // what a connect() still brings is closed
+  state_ = State::idle;
+  watch_.stop();
+  fd_.reset();
+  out_.clear();
+  retry_.cancel();
+  handshake_timer_.cancel();
+  flush_.cancel();
+}
+
 void AuthClient::connect() {
   state_ = State::connecting;
   const std::uint64_t generation = ++generation_;

@@ -58,6 +58,9 @@ class AuthClient {
 
   /// Begins to connect, and stays connected from then on.
   void start();
+  /// Nobody will ask any more, and no request is open: gives the connection up. Auth has room for
+  /// so many, and one of an earlier configuration waits for it to end.
+  void stop() noexcept;
   /// The handshake is done: mechanisms() is what auth offers now.
   bool ready() const noexcept { return state_ == State::ready; }
   /// True once a handshake has been completed in this process.

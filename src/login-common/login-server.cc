@@ -98,7 +98,10 @@ void LoginServer::on_change() noexcept {
   load.relaying = proxy_->relaying();
   service_.set_load(load);
   if (global_->verbose_proctitle) show_title();
-  if (ending_ && load.clients == 0 && load.relaying == 0) service_.finish();
+  if (!ending_ || load.clients > 0) return;
+  // Whoever is left is relayed.
+  auth_.stop();
+  if (load.relaying == 0) service_.finish();
 }
 
 void LoginServer::show_title() {

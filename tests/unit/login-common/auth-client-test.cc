@@ -128,6 +128,43 @@ TEST_F(Fixture, TimesOutTheRequestsThatAuthForgot) {
   EXPECT_NE(heard().find("CANCEL\t1\n"), std::string::npos);
 }
 
+TEST_F(Fixture, GivesTheConnectionUpWhenNobodyWillAskAnyMore) {
+  say(kHello);
+  const auto id = ask();
+  heard();
+  client.stop();
+  EXPECT_TRUE(client.ready()) << "a request is open";
+  say("OK\t" + std::to_string(id) + "\tuser=u\n");
+  EXPECT_EQ(listener.said, "ok u;");
+  client.stop();
+  test::run_dry(loop);
+  std::array<char, 16> buffer{};
+  EXPECT_EQ(::recv(server.get(), buffer.data(), buffer.size(), MSG_DONTWAIT), 0);
+  EXPECT_EQ(connects, 1) << "and makes no other";
+}
+
+TEST_F(Fixture, AConnectionThatComesTooLateIsClosed) {
+  client.stop();
+  AuthClient late(
+      loop,
+      [this](std::function<void(Result<UniqueFd>)> answer) {
+        auto pair = io::socket_pair(SOCK_STREAM);
+        server = std::move(pair.value().first);
+        pending = [answer = std::move(answer),
+                   fd = std::make_shared<UniqueFd>(std::move(pair.value().second))]() {
+          answer(std::move(*fd));
+        };
+      },
+      "late");
+  late.start();
+  late.stop();
+  pending();
+  pending = {};
+  EXPECT_FALSE(late.ready());
+  std::array<char, 16> buffer{};
+  EXPECT_EQ(::recv(server.get(), buffer.data(), buffer.size(), MSG_DONTWAIT), 0);
+}
+
 TEST_F(Fixture, CancelledRequestsAreNotAnswered) {
   say(kHello);
   const auto id = ask();

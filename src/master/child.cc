@@ -7,6 +7,7 @@
 
 #include "io/socket.h"
 #include "lib/check.h"
+#include "lib/log.h"
 #include "wire/channel.h"
 #include "wire/tab-line.h"
 
@@ -28,6 +29,12 @@ void Child::send(std::string_view verb, const std::vector<std::string_view>& fie
   for (const std::string_view field : fields) {
     packet.bytes += '\t';
     wire::tab_escape(field, packet.bytes);
+  }
+  if (packet.bytes.size() > wire::kMaxPacket) {
+    // The child would end at it.
+    log::error("BUG: a message {} of {} bytes was not sent to child {}", verb, packet.bytes.size(),
+               pid_);
+    return;
   }
   packet.fd = std::move(fd);
   queue_.push_back(std::move(packet));

@@ -1,9 +1,11 @@
 #include "master/control-server.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -17,12 +19,37 @@
 
 namespace postern::master {
 
+namespace {
+
+constexpr std::size_t kShortValue = 300;  // bytes; of 33 fields, however they are escaped, one line
+constexpr std::size_t kMaxEndText = 4096;  // bytes
+
+/// Is nobody there any more? Who has only said that nothing more will come may still read.
+bool is_left(int fd) noexcept {
+  pollfd p{fd, POLLIN, 0};
+  return ::poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/// What a child says may not fit a line once it is JSON.
+std::string row_line(const wire::ControlFields& fields) {
+  std::string line = wire::control_row_line(fields);
+  if (line.size() < wire::kMaxControlLine) return line;
+  wire::ControlFields shorter = fields;
+  for (auto& [name, value] : shorter) {
+    if (value.size() > kShortValue) value.resize(kShortValue);
+  }
+  return wire::control_row_line(shorter);
+}
+
+}  // namespace
+
 /// One posternctl.
 class ControlServer::Connection {
  public:
   Connection(ControlServer& server, std::uint64_t id, UniqueFd fd)
-      : server_(server), id_(id), fd_(std::move(fd)) {
+      : server_(server), id_(id), fd_(std::move(fd)), last_request_(io::Clock::now()) {
     if (const auto peer = io::peer_credentials(fd_.get()); peer.ok()) uid_ = peer.value().uid;
+    deadline_.start(server_.loop_, io::Callback<>::to<&Connection::on_deadline>(*this));
     watch_.start(server_.loop_, fd_.get(),
                  io::Callback<unsigned>::to<&Connection::on_event>(*this));
     watch_.want(io::FdWatch::kRead);
@@ -34,12 +61,11 @@ class ControlServer::Connection {
   }
 
   Supervisor& supervisor() noexcept { return server_.supervisor_; }
-  ControlServer& server() noexcept { return server_; }
-  void row(const wire::ControlFields& fields) { queue(wire::control_row_line(fields)); }
+  void row(const wire::ControlFields& fields) { queue(row_line(fields)); }
   void end(int code, std::string_view text) {
     const bool later = std::exchange(question_, 0) != 0;
     busy_ = false;
-    queue(wire::control_end_line(code, text));
+    queue(wire::control_end_line(code, text.substr(0, kMaxEndText)));
     // What was pipelined behind a request that children had to answer.
     if (later) process();
   }
@@ -52,24 +78,42 @@ class ControlServer::Connection {
   }
   /// For the log: who gave an order.
   std::string peer() const { return "uid " + std::to_string(uid_); }
+  /// Nothing is asked, nothing is being answered.
+  bool idle() const noexcept { return !busy_ && output_.empty(); }
+  io::TimePoint last_request() const noexcept { return last_request_; }
+  /// The end of it; the object lives until the end of the turn.
+  void leave() noexcept {
+    if (std::exchange(gone_, true)) return;
+    watch_.stop();
+    deadline_.cancel();
+    server_.drop(id_);
+  }
 
  private:
   void on_event(unsigned what) noexcept {
-    if ((what & io::FdWatch::kWrite) != 0 && !flush()) return;
-    if ((what & io::FdWatch::kRead) != 0) read();
+    if ((what & io::FdWatch::kWrite) != 0) {
+      flush();
+      process();
+    }
+    if ((what & io::FdWatch::kRead) != 0 && !gone_) read();
   }
 
   void read() noexcept {
     std::array<char, 16384> bytes{};
     const ssize_t n = ::read(fd_.get(), bytes.data(), bytes.size());
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0) return server_.drop(id_);
-    input_.append(bytes.data(), static_cast<std::size_t>(n));
+    if (n < 0 || (n == 0 && is_left(fd_.get()))) return leave();
+    if (n == 0) {
+      all_asked_ = true;
+    } else {
+      input_.append(bytes.data(), static_cast<std::size_t>(n));
+    }
     process();
   }
 
   void process() noexcept {
-    while (!busy_ && !closing_) {
+    // While it has not read its answer it gets no further one.
+    while (!busy_ && !closing_ && !gone_ && output_.empty()) {
       const std::size_t end_of_line = input_.find('\n');
       if (end_of_line == std::string::npos ? input_.size() >= wire::kMaxControlLine
                                            : end_of_line >= wire::kMaxControlLine) {
@@ -78,59 +122,84 @@ class ControlServer::Connection {
             "the request is longer than " + std::to_string(wire::kMaxControlLine) + " bytes");
         return;
       }
-      if (end_of_line == std::string::npos) return;
+      if (end_of_line == std::string::npos) break;
       const std::string line = input_.substr(0, end_of_line);
       input_.erase(0, end_of_line + 1);
+      last_request_ = io::Clock::now();
+      deadline_.cancel();
       dispatch(line);
     }
+    wait_for_what_is_next();
   }
 
   void dispatch(const std::string& line);
 
   void queue(const std::string& line) {
+    if (gone_) return;
     output_ += line;
-    if (output_.size() > kMaxUnread) {
-      log::warning("control: {} does not read its answer, disconnecting", peer());
-      closing_ = true;
-      output_.clear();
-    }
+    if (output_.size() > kMaxUnread) return cut_off();
     flush();
   }
 
-  /// False: the connection is gone.
-  bool flush() noexcept {
+  void flush() noexcept {
     std::size_t done = 0;
     while (done < output_.size()) {
       const ssize_t n =
           ::send(fd_.get(), output_.data() + done, output_.size() - done, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) break;
-      if (n < 0) {
-        server_.drop(id_);
-        return false;
-      }
+      if (n < 0) return leave();
       done += static_cast<std::size_t>(n);
     }
+    if (done > 0) deadline_.cancel();  // it reads
     output_.erase(0, done);
-    if (output_.empty() && closing_) {
-      server_.drop(id_);
-      return false;
+    wait_for_what_is_next();
+  }
+
+  void wait_for_what_is_next() noexcept {
+    if (gone_) return;
+    const bool answered = !busy_ && output_.empty();
+    if (answered && (closing_ || (all_asked_ && input_.find('\n') == std::string::npos))) {
+      return leave();
     }
-    // While it has not read its answer it gets no further one.
-    watch_.want(output_.empty() ? io::FdWatch::kRead : io::FdWatch::kWrite);
-    return true;
+    // Behind a request that is being answered so much is read as one more could have.
+    const bool reads = output_.empty() && !all_asked_ && input_.size() < wire::kMaxControlLine;
+    watch_.want(!output_.empty() ? io::FdWatch::kWrite
+                : reads          ? io::FdWatch::kRead
+                                 : io::FdWatch::kNothing);
+    const bool waits_for_it = !output_.empty() || (!busy_ && !input_.empty());
+    if (!waits_for_it) {
+      deadline_.cancel();
+    } else if (!deadline_.armed()) {
+      deadline_.set(server_.patience_);
+    }
+  }
+
+  void on_deadline() noexcept {
+    if (!output_.empty()) return cut_off();
+    log::warning("control: {} does not finish its request, disconnecting", peer());
+    leave();
+  }
+
+  void cut_off() noexcept {
+    log::warning("control: {} does not read its answer, disconnecting", peer());
+    leave();
   }
 
   ControlServer& server_;
   std::uint64_t id_;
   UniqueFd fd_;
   io::FdWatch watch_;
+  io::Timer deadline_;
+  io::TimePoint last_request_;  // or when it came
   uid_t uid_ = static_cast<uid_t>(-1);
   std::string input_;
   std::string output_;
   std::uint64_t question_ = 0;
-  bool busy_ = false;     // a request is being answered
-  bool closing_ = false;  // ends once the output is out
+  bool busy_ = false;       // a request is being answered
+  bool closing_ = false;    // ends once the output is out
+  bool all_asked_ = false;  // it has closed its sending side
+  bool gone_ = false;
 };
 
 struct ControlServer::Command {
@@ -141,6 +210,7 @@ struct ControlServer::Command {
 namespace {
 
 constexpr io::Milliseconds kAcceptPause{1000};
+constexpr std::size_t kMaxKick = wire::kMaxPacket - 64;  // bytes of all terms; the rest is the head
 
 std::vector<std::string> values_of(const wire::ControlFields& args, std::string_view name) {
   std::vector<std::string> out;
@@ -176,10 +246,15 @@ void ControlServer::Connection::dispatch(const std::string& line) {
          if (args.empty()) return c.end(EX_USAGE, "say whom to kick");
          std::vector<std::string> terms;
          std::string shown;
+         std::size_t length = 0;
          for (const auto& [key, value] : args) {
+           // A variable that was not set, most likely: it must not mean everybody.
+           if (value.empty()) return c.end(EX_USAGE, key + " is empty: say whom to kick");
            terms.push_back(key + '=' + value);
+           length += 2 * terms.back().size() + 1;  // however it is escaped
            shown += ' ' + key + '=' + log_safe(value);
          }
+         if (length > kMaxKick) return c.end(EX_USAGE, "too much for one kick");
          log::info("control: kick{} ({})", shown, c.peer());
          c.ask(c.supervisor().login_children(), wire::kKick, terms,
                {{}, [&c](int code, const std::vector<std::string>& texts, unsigned silent) {
@@ -192,19 +267,20 @@ void ControlServer::Connection::dispatch(const std::string& line) {
                       problem = text;
                     }
                   }
-                  if (!problem.empty()) return c.end(code == 0 ? EX_TEMPFAIL : code, problem);
-                  c.end(EX_OK, std::to_string(kicked));
+                  if (problem.empty()) return c.end(EX_OK, std::to_string(kicked));
+                  if (kicked > 0) problem += "; " + std::to_string(kicked) + " were kicked";
+                  c.end(code == 0 ? EX_TEMPFAIL : code, problem);
                 }});
        }},
       {"reload",
        [](Connection& c, const wire::ControlFields&) {
          log::info("control: reload ({})", c.peer());
+         if (c.supervisor().stopping()) return c.end(EX_TEMPFAIL, "Postern is stopping");
          const std::vector<std::string> errors = c.supervisor().reload();
          for (const std::string& error : errors) {
            log::error("{}", error);
            c.row({{"error", error}});
          }
-         c.server().watch(c.supervisor().control_listener());
          c.end(errors.empty() ? EX_OK : EX_CONFIG,
                errors.empty() ? "" : "the old configuration stays in use");
        }},
@@ -212,7 +288,8 @@ void ControlServer::Connection::dispatch(const std::string& line) {
        [](Connection& c, const wire::ControlFields&) {
          log::info("control: stop ({})", c.peer());
          c.end(EX_OK, std::to_string(getpid()));
-         c.supervisor().stop();
+         // Asked twice it is not in more of a hurry; a second signal is.
+         if (!c.supervisor().stopping()) c.supervisor().stop();
        }},
       {"service-status",
        [](Connection& c, const wire::ControlFields& args) {
@@ -229,7 +306,9 @@ void ControlServer::Connection::dispatch(const std::string& line) {
       {"log-errors",
        [](Connection& c, const wire::ControlFields& args) {
          const std::vector<std::string> since = values_of(args, "since");
-         c.ask(c.supervisor().log_children(), wire::kLogErrors, since,
+         const auto log = c.supervisor().log_children();
+         if (log.empty()) return c.end(EX_TEMPFAIL, "the log process is not there at the moment");
+         c.ask(log, wire::kLogErrors, since,
                {[&c](const ServiceRun&, pid_t, const RowMessage& row) { c.row(row.fields); },
                 [&c](int code, const std::vector<std::string>&, unsigned silent) {
                   c.end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
@@ -237,6 +316,7 @@ void ControlServer::Connection::dispatch(const std::string& line) {
        }},
       {"log-reopen",
        [](Connection& c, const wire::ControlFields&) {
+         log::info("control: log-reopen ({})", c.peer());
          const Status reopened = c.supervisor().reopen_logs();
          if (reopened.ok()) return c.end(EX_OK, "");
          c.end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
@@ -254,12 +334,15 @@ void ControlServer::Connection::dispatch(const std::string& line) {
   end(EX_USAGE, "unknown command: " + log_safe(request.value().command));
 }
 
-ControlServer::ControlServer(io::Loop& loop, Supervisor& supervisor)
-    : loop_(loop), supervisor_(supervisor) {
+ControlServer::ControlServer(io::Loop& loop, Supervisor& supervisor, io::Milliseconds patience)
+    : loop_(loop), supervisor_(supervisor), patience_(patience) {
   pause_.start(loop_, io::Callback<>::to<&ControlServer::on_pause_over>(*this));
+  supervisor_.on_reload([this] { watch(supervisor_.control_listener()); });
 }
 
-ControlServer::~ControlServer() = default;
+ControlServer::~ControlServer() {
+  supervisor_.on_reload({});
+}
 
 void ControlServer::watch(std::shared_ptr<Listener> listener) {
   if (listener == listener_) return;
@@ -281,12 +364,24 @@ void ControlServer::on_waiting(unsigned /*what*/) noexcept {
     pause_.set(kAcceptPause);
     return;
   }
-  if (connections_.size() >= kMaxConnections) {
+  if (connections_.size() >= kMaxConnections && !make_room()) {
     log::warning("control: more than {} connections, closing a new one", kMaxConnections);
     return;
   }
   const std::uint64_t id = ++next_;
   connections_.emplace(id, std::make_unique<Connection>(*this, id, std::move(accepted.value().fd)));
+}
+
+/// Who holds a connection and asks nothing must not keep the operator out.
+bool ControlServer::make_room() noexcept {
+  Connection* longest = nullptr;
+  for (const auto& [id, connection] : connections_) {
+    const bool longer = longest == nullptr || connection->last_request() < longest->last_request();
+    if (connection->idle() && longer) longest = connection.get();
+  }
+  if (longest == nullptr) return false;
+  longest->leave();
+  return true;
 }
 
 void ControlServer::on_pause_over() noexcept {

@@ -79,6 +79,9 @@ Status make_parents(const std::string& path) {
     if (errno != EEXIST) return system_error("mkdir(" + log_safe(parent) + ")", errno);
     if (stat(parent.c_str(), &found) != 0) return system_error(log_safe(parent), errno);
     if (!S_ISDIR(found.st_mode)) return Error{ENOTDIR, log_safe(parent) + " is not a directory"};
+    if ((found.st_mode & S_IWOTH) != 0 && (found.st_mode & S_ISVTX) == 0) {
+      return Error{EPERM, log_safe(parent) + " can be written to by everyone"};
+    }
   }
   return Done{};
 }
@@ -86,10 +89,11 @@ Status make_parents(const std::string& path) {
 Listener::~Listener() {
   if (!fd_ || !spec_.is_unix) return;
   // Best effort: the next start removes what is left.
-  if (path_is_ours()) unlink(spec_.path.c_str());
+  if (is_reachable()) unlink(spec_.path.c_str());
 }
 
-bool Listener::path_is_ours() const noexcept {
+bool Listener::is_reachable() const noexcept {
+  if (!spec_.is_unix) return true;
   struct stat found {};
   return lstat(spec_.path.c_str(), &found) == 0 && found.st_dev == device_ &&
          found.st_ino == inode_;
@@ -131,16 +135,14 @@ Status Listener::open_tcp() {
   return Done{};
 }
 
-Status Listener::own_path() const {
-  // By name, since fchmod() does not reach the socket's inode; nobody else may write to the
-  // directory.
-  if (lchown(spec_.path.c_str(), spec_.uid, spec_.gid) != 0) {
-    return system_error("chown(" + log_safe(spec_.path) + ")", errno);
-  }
-  if (chmod(spec_.path.c_str(), spec_.mode) != 0) {
-    return system_error("chmod(" + log_safe(spec_.path) + ")", errno);
-  }
-  return Done{};
+/// The socket in the file system, by a handle: a directory may belong to somebody else, who can
+/// make the name mean another file at any time.
+Result<UniqueFd> Listener::hold_path() const {
+  UniqueFd held(::open(spec_.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat found {};
+  if (!held || fstat(held.get(), &found) != 0) return system_error(log_safe(spec_.path), errno);
+  if (!S_ISSOCK(found.st_mode)) return Error{EEXIST, log_safe(spec_.path) + " was replaced"};
+  return held;
 }
 
 Status Listener::open_unix() {
@@ -152,17 +154,21 @@ Status Listener::open_unix() {
   if (auto clear = remove_stale(spec_.path, address); !clear.ok()) return clear;
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return system_error("socket", errno);
-  const mode_t before = umask(0177);
+  // Born with its mode.
+  const mode_t before = umask(0777 & ~spec_.mode);
   const int failed = bind(fd.get(), generic(&address), sizeof address) == 0 ? 0 : errno;
   umask(before);
   if (failed != 0) return system_error("bind(" + log_safe(spec_.path) + ")", failed);
+  const auto held = hold_path();
+  if (!held.ok()) return held.error();
   struct stat made {};
-  if (lstat(spec_.path.c_str(), &made) != 0) return system_error(log_safe(spec_.path), errno);
+  if (fstat(held.value().get(), &made) != 0) return system_error(log_safe(spec_.path), errno);
   device_ = made.st_dev;
   inode_ = made.st_ino;
-  if (auto owned = own_path(); !owned.ok()) {
+  if (fchownat(held.value().get(), "", spec_.uid, spec_.gid, AT_EMPTY_PATH) != 0) {
+    const Error error = system_error("chown(" + log_safe(spec_.path) + ")", errno);
     unlink(spec_.path.c_str());
-    return owned;
+    return error;
   }
   if (listen(fd.get(), kBacklog) != 0) return system_error("listen", errno);
   fd_ = std::move(fd);
@@ -170,15 +176,20 @@ Status Listener::open_unix() {
 }
 
 Status Listener::adjust(const ListenerSpec& spec) {
-  if (!spec.is_unix) {
-    spec_ = spec;
-    return Done{};
-  }
   const bool same = spec.mode == spec_.mode && spec.uid == spec_.uid && spec.gid == spec_.gid;
-  const bool there = path_is_ours();
+  if (spec.is_unix && !same) {
+    const auto held = hold_path();
+    if (!held.ok()) return held.error();
+    const std::string handle = "/proc/self/fd/" + std::to_string(held.value().get());
+    if (fchownat(held.value().get(), "", spec.uid, spec.gid, AT_EMPTY_PATH) != 0) {
+      return system_error("chown(" + log_safe(spec.path) + ")", errno);
+    }
+    if (chmod(handle.c_str(), spec.mode) != 0) {
+      return system_error("chmod(" + log_safe(spec.path) + ")", errno);
+    }
+  }
   spec_ = spec;
-  if (!there) return open_unix();
-  return same ? Status(Done{}) : own_path();
+  return Done{};
 }
 
 unsigned Listener::backlog() const noexcept {
@@ -208,7 +219,7 @@ Listeners open_listeners(const std::vector<ListenerSpec>& specs, const Listeners
   for (const ListenerSpec& spec : specs) {
     const std::string key = spec.key();
     if (out.contains(key)) continue;  // the configuration has refused real duplicates
-    if (const auto found = old.find(key); found != old.end()) {
+    if (const auto found = old.find(key); found != old.end() && found->second->is_reachable()) {
       out.emplace(key, found->second);
       taken_over.emplace_back(found->second, spec);
       continue;

@@ -43,9 +43,10 @@ class Listener {
   /// as is anything that is not a socket. Owner and mode are set before it listens.
   static Result<std::unique_ptr<Listener>> open(const ListenerSpec& spec);
 
-  /// Makes an open listener what `spec` (of the same key) now says: mode and owner; a socket that
-  /// was removed from the file system is made anew.
+  /// Makes an open listener what `spec` (of the same key) now says: mode and owner.
   Status adjust(const ListenerSpec& spec);
+  /// False if it is a UNIX socket that nobody reaches any more: its name is gone, or another's.
+  bool is_reachable() const noexcept;
 
   int fd() const noexcept { return fd_.get(); }
   const ListenerSpec& spec() const noexcept { return spec_; }
@@ -58,8 +59,7 @@ class Listener {
   explicit Listener(ListenerSpec spec) : spec_(std::move(spec)) {}
   Status open_tcp();
   Status open_unix();
-  Status own_path() const;
-  bool path_is_ours() const noexcept;
+  Result<UniqueFd> hold_path() const;
 
   ListenerSpec spec_;
   UniqueFd fd_;
@@ -70,13 +70,15 @@ class Listener {
 /// Listeners by key; generations share them.
 using Listeners = std::map<std::string, std::shared_ptr<Listener>>;
 
-/// Opens what `specs` asks for, taking over what `old` has under the same key. All or nothing: on
-/// failure everything opened here is closed again and `errors` has one line each.
+/// Opens what `specs` asks for, taking over what `old` has under the same key and can be reached.
+/// All or nothing: on failure everything opened here is closed again and `errors` has one line
+/// each.
 /// @return the listeners by key; empty if there were errors
 Listeners open_listeners(const std::vector<ListenerSpec>& specs, const Listeners& old,
                          std::vector<std::string>& errors);
 
-/// Creates the missing parents of `path` (0755), refusing ones that others may write to.
+/// Creates the missing parents of `path` (0755). Refuses ones that everybody may write to, unless
+/// they are sticky as /tmp is: whoever can rename a directory can put another in its place.
 Status make_parents(const std::string& path);
 
 }  // namespace postern::master

@@ -15,7 +15,11 @@ namespace postern::master {
 using LogOutputs = std::vector<std::pair<std::string, UniqueFd>>;
 
 /// @param stderr_fd  what /dev/stderr means: the master's own at its start
-/// @return an Error naming the file that cannot be opened
-Result<LogOutputs> open_log_outputs(const config::MasterSettings& settings, int stderr_fd);
+/// @param stdout_fd  what /dev/stdout means; -1: stderr_fd
+/// @return an Error naming the file that cannot be opened, or is a link of somebody else's
+Result<LogOutputs> open_log_outputs(const config::MasterSettings& settings, int stderr_fd,
+                                    int stdout_fd = -1);
+/// True if some lines are to go where only a master in the foreground has something.
+bool needs_foreground(const config::MasterSettings& settings);
 
 }  // namespace postern::master

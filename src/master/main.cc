@@ -24,6 +24,7 @@
 #include "lib/handle.h"
 #include "lib/log.h"
 #include "master/control-server.h"
+#include "master/log-outputs.h"
 #include "master/setup.h"
 #include "master/supervisor.h"
 #include "master/systemd.h"
@@ -77,17 +78,28 @@ Result<UniqueFd> into_background() {
   return write_end;
 }
 
-/// 0, 1 and, for the log process's own last words, the returned copy of what 2 was.
-UniqueFd settle_standard_descriptors(bool foreground) {
+/// What 1 and 2 were, for those log lines that go there, and for the log process's own last words.
+struct StandardOutputs {
+  UniqueFd output, error;
+};
+
+StandardOutputs settle_standard_descriptors(bool foreground) {
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  UniqueFd error(fcntl(foreground ? STDERR_FILENO : null.get(), F_DUPFD_CLOEXEC, 3));
+  StandardOutputs before;
+  before.output.reset(fcntl(foreground ? STDOUT_FILENO : null.get(), F_DUPFD_CLOEXEC, 3));
+  before.error.reset(fcntl(foreground ? STDERR_FILENO : null.get(), F_DUPFD_CLOEXEC, 3));
   dup2(null.get(), STDIN_FILENO);
   dup2(null.get(), STDOUT_FILENO);
-  return error;
+  return before;
 }
 
 int run(const CommandLine& command_line, Prepared prepared) {
   UniqueFd tell_parent;
+  if (!command_line.foreground && needs_foreground(prepared.configuration->master())) {
+    std::cerr << "postern: the log goes to /dev/stderr or /dev/stdout: that needs -F, for in the "
+                 "background there is neither\n";
+    return EX_CONFIG;
+  }
   if (!command_line.foreground) {
     auto forked = into_background();
     if (!forked.ok()) {
@@ -101,9 +113,9 @@ int run(const CommandLine& command_line, Prepared prepared) {
     if (tell_parent && ::write(tell_parent.get(), &byte, 1) != 1) return;  // nobody waits any more
     tell_parent.reset();
   };
-  const UniqueFd error_fd = settle_standard_descriptors(command_line.foreground);
+  const StandardOutputs before = settle_standard_descriptors(command_line.foreground);
   io::Loop loop;
-  Supervisor supervisor(loop, {command_line.config, error_fd.get()});
+  Supervisor supervisor(loop, {command_line.config, before.error.get(), before.output.get()});
   std::vector<std::string> errors;
   const std::string protections = missing_protections();
   const std::vector<std::string> protocols = prepared.configuration->master().protocols;

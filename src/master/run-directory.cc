@@ -55,7 +55,7 @@ Status prepare_run_directory(const std::string& base_dir, gid_t login_group) {
 }
 
 PidFile::PidFile(PidFile&& other) noexcept
-    : fd_(std::move(other.fd_)), path_(std::move(other.path_)) {}
+    : fd_(std::move(other.fd_)), path_(std::move(other.path_)), was_left_(other.was_left_) {}
 
 PidFile::~PidFile() {
   if (fd_) unlink(path_.c_str());
@@ -82,7 +82,7 @@ Result<PidFile> PidFile::lock(const std::string& path) {
     if (fstat(fd.get(), &opened) != 0) return system_error(log_safe(path), errno);
     if (stat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
         opened.st_ino == named.st_ino) {
-      return PidFile(std::move(fd), path);
+      return PidFile(std::move(fd), path, opened.st_size > 0);
     }
   }
   return Error{EAGAIN, log_safe(path) + " keeps being replaced"};

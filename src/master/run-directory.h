@@ -33,11 +33,15 @@ class PidFile {
   static Result<PidFile> lock(const std::string& path);
   /// Writes this process's number; call it after the last fork of the start.
   Status write_pid() const;
+  /// The last owner did not remove the file: it was killed.
+  bool was_left() const noexcept { return was_left_; }
 
  private:
-  PidFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  PidFile(UniqueFd fd, std::string path, bool was_left)
+      : fd_(std::move(fd)), path_(std::move(path)), was_left_(was_left) {}
   UniqueFd fd_;
   std::string path_;
+  bool was_left_ = false;
 };
 
 }  // namespace postern::master

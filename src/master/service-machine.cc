@@ -228,10 +228,11 @@ void ServiceMachine::on_end(ProcessId id, ProcessEnd end, TimePoint now) {
   const ProcessRecord process = found->second;
   processes_.erase(found);
   if (process.is_template) {
-    // What it was asked for will not come.
-    std::erase_if(processes_, [](const auto& entry) { return entry.second.pid == 0; });
+    // What it was asked for either has been made and will speak, or its channel ends.
+    for (auto& [other, copy] : processes_) copy.maker_ended |= copy.pid == 0;
   }
   if (process.phase == Phase::draining || draining_) return;  // it was to end
+  if (process.maker_ended && process.pid == 0) return;        // it never was
   if (process.phase == Phase::starting) return throttle_for_failure(now);
   if (!end.by_signal && end.code == 0) {
     had_success_ = true;
@@ -288,7 +289,7 @@ void ServiceMachine::kill_late_starters(TimePoint now, Plan& plan) {
       earlier(plan.wake, deadline);
       ++entry;
     } else if (process.pid == 0) {
-      template_is_stuck = true;
+      template_is_stuck |= !process.maker_ended;
       entry = processes_.erase(entry);
     } else {
       process.killed = now;
@@ -348,7 +349,9 @@ void ServiceMachine::start_what_is_needed(TimePoint now, Plan& plan) {
   if (ready > 0) full_since_.reset();
   unsigned wanted = limits_.process_min_avail > ready ? limits_.process_min_avail - ready : 0;
   if (ready == 0 && waiting_ > 0) {
-    wanted = std::max(wanted, waiting_);
+    // As many as have room for them all.
+    const unsigned each = std::max(effective_clients(), 1U);
+    wanted = std::max(wanted, waiting_ / each + (waiting_ % each > 0 ? 1U : 0U));
     if (room() == 0) full(now, plan);
   }
   waiting_ = 0;

@@ -46,9 +46,10 @@ struct ProcessRecord {
   pid_t pid = 0;  // 0 while the template has not answered
   Phase phase = Phase::starting;
   bool is_template = false;
-  unsigned available = 0;  // free slots
-  unsigned clients = 0;    // before login
-  unsigned relaying = 0;   // sessions
+  bool maker_ended = false;  // the template did, before it told the pid
+  unsigned available = 0;    // free slots
+  unsigned clients = 0;      // before login
+  unsigned relaying = 0;     // sessions
   TimePoint started;
   TimePoint last_status;                 // or started
   std::optional<TimePoint> idle_since;   // ready and neither clients nor sessions

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include <set>
+#include <cerrno>
 #include <utility>
 
 #include "config/settings.h"
@@ -37,6 +37,24 @@ void add_listener(const SocketInfo& socket, Prepared& prepared, std::vector<std:
     spec.gid = gid.value();
   }
   prepared.listeners.push_back(std::move(spec));
+}
+
+/// What could only be found out when its first process is started, or ends.
+void check_service(const config::ServiceSettings& service, std::vector<std::string>& errors) {
+  const auto program = words(service.executable, " ");
+  if (program.empty()) return;
+  const std::string path(program.front());
+  if (access(path.c_str(), X_OK) == 0) return;
+  errors.push_back("service(" + service.name + "): cannot run " +
+                   system_error(log_safe(path, 200), errno).text);
+}
+
+void check_socket(const SocketInfo& socket, std::vector<std::string>& errors) {
+  if (socket.haproxy) {
+    errors.push_back("inet_listener " + socket.name +
+                     ": haproxy = yes is not supported yet; remove it, or let the balancer connect "
+                     "without a PROXY header");
+  }
 }
 
 ListenerSpec spec_of(const SocketInfo& socket) {
@@ -103,8 +121,12 @@ std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> con
         errors.push_back("service(" + service.name + "): " + identity.error().text);
       }
     }
-    for (const SocketInfo& socket : sockets_of(*configuration, service.name))
+    check_service(service, errors);
+    std::string checked;  // one listener may have several addresses
+    for (const SocketInfo& socket : sockets_of(*configuration, service.name)) {
+      if (std::exchange(checked, socket.name) != socket.name) check_socket(socket, errors);
       add_listener(socket, out, errors);
+    }
   }
   for (const SocketInfo& socket : configuration->sockets("master"))
     add_listener(socket, out, errors);

@@ -24,7 +24,7 @@ struct Prepared {
   std::vector<std::string> warnings;
 };
 
-/// Checks the certificates and keys, and looks up users and groups.
+/// Checks the certificates and keys, that the programs are there, and looks up users and groups.
 /// @param errors  gets one line each
 /// @return nothing if there were errors
 std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> configuration,

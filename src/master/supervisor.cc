@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <utility>
 
 #include "io/socket.h"
@@ -25,6 +26,9 @@ constexpr std::size_t kTicketKeyBytes = 80;  // name 16, HMAC 32, AES 32
 constexpr std::size_t kTicketKeys = 3;       // a ticket lives between two and three rotations
 constexpr std::chrono::hours kTicketRotation{1};
 constexpr std::chrono::seconds kStopPatience{10};
+constexpr timespec kListenAgain{0, 200'000'000};
+constexpr int kListenAttempts = 5;
+constexpr int kListenAttemptsAfterAKill = 25;
 
 bool is_login(const ServiceRun& run) {
   return run.settings().type == config::ServiceType::login;
@@ -48,6 +52,7 @@ Supervisor::Supervisor(io::Loop& loop, Options options)
   prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
   stop_deadline_.start(loop_, io::Callback<>::to<&Supervisor::on_stop_deadline>(*this));
   ticket_rotation_.start(loop_, io::Callback<>::to<&Supervisor::rotate_ticket_keys>(*this));
+  reload_due_.start(loop_, io::Callback<>::to<&Supervisor::on_reload_due>(*this));
 }
 
 Supervisor::~Supervisor() = default;
@@ -68,12 +73,12 @@ int Supervisor::open(Prepared prepared, std::vector<std::string>& errors) {
   auto pid_file = PidFile::lock(settings.base_dir + "/master.pid");
   if (!pid_file.ok()) {
     errors.push_back(pid_file.error().text);
-    return EX_UNAVAILABLE;
+    return pid_file.error().code == EWOULDBLOCK ? EX_TEMPFAIL : EX_NOPERM;
   }
   pid_file_.emplace(std::move(pid_file).value());
-  listeners_ = open_listeners(prepared.listeners, {}, errors);
+  listen(prepared, errors);
   if (!errors.empty()) return EX_UNAVAILABLE;
-  auto outputs = open_log_outputs(settings, options_.stderr_fd);
+  auto outputs = open_log_outputs(settings, options_.stderr_fd, options_.stdout_fd);
   if (!outputs.ok()) {
     errors.push_back("cannot " + outputs.error().text);
     return EX_CANTCREAT;
@@ -81,6 +86,18 @@ int Supervisor::open(Prepared prepared, std::vector<std::string>& errors) {
   log_outputs_ = std::move(outputs).value();
   prepared_ = std::move(prepared);
   return 0;
+}
+
+void Supervisor::listen(const Prepared& prepared, std::vector<std::string>& errors) {
+  // The processes of a master that was killed, or left them their sessions, close its sockets as
+  // soon as they see its end, which may be a moment after an init system has started another one.
+  const int attempts = pid_file_->was_left() ? kListenAttemptsAfterAKill : kListenAttempts;
+  for (int attempt = 1;; ++attempt) {
+    errors.clear();
+    listeners_ = open_listeners(prepared.listeners, {}, errors);
+    if (errors.empty() || attempt == attempts) return;
+    ::nanosleep(&kListenAgain, nullptr);
+  }
 }
 
 Result<std::shared_ptr<LogPipe>> Supervisor::log_pipe(const std::string& prefix) {
@@ -201,7 +218,7 @@ void Supervisor::feed_log(Child& log) {
 }
 
 Status Supervisor::reopen_logs() {
-  auto outputs = open_log_outputs(configuration().master(), options_.stderr_fd);
+  auto outputs = open_log_outputs(configuration().master(), options_.stderr_fd, options_.stdout_fd);
   if (!outputs.ok()) return outputs.error();
   log_outputs_ = std::move(outputs).value();
   for (const auto& [run, child] : log_children()) send_files(*child);
@@ -273,11 +290,10 @@ void Supervisor::on_child_gone(ServiceRun& /*run*/, Child& child) noexcept {
 
 void Supervisor::on_signal(int number) noexcept {
   switch (number) {
-    case SIGHUP: {
-      log::info("SIGHUP received - reloading configuration");
-      for (const std::string& error : reload()) log::error("{}", error);
+    case SIGHUP:
+      // Each generation of processes costs a start; of a storm of signals only the last counts.
+      reload_due_.trigger();
       return;
-    }
     case SIGUSR1: {
       const Status reopened = reopen_logs();
       if (!reopened.ok())
@@ -291,6 +307,11 @@ void Supervisor::on_signal(int number) noexcept {
       log::warning("Killed with signal {}", number);
       stop();
   }
+}
+
+void Supervisor::on_reload_due() noexcept {
+  log::info("SIGHUP received - reloading configuration");
+  for (const std::string& error : reload()) log::error("{}", error);
 }
 
 bool Supervisor::find_exited(pid_t pid, int wait_status) noexcept {
@@ -362,7 +383,8 @@ std::vector<std::string> Supervisor::reload() {
   Listeners opened;
   LogOutputs outputs;
   if (prepared && errors.empty()) {
-    auto files = open_log_outputs(prepared->configuration->master(), options_.stderr_fd);
+    auto files =
+        open_log_outputs(prepared->configuration->master(), options_.stderr_fd, options_.stdout_fd);
     if (!files.ok()) {
       errors.push_back("cannot " + files.error().text);
     } else {
@@ -390,6 +412,7 @@ std::vector<std::string> Supervisor::reload() {
   earlier_.push_back(std::move(old));
   for (const auto& run : current_->services) run->step();
   log::info("Configuration reloaded");
+  if (on_reload_) on_reload_();
   sweep();
   return {};
 }
@@ -404,10 +427,12 @@ bool Supervisor::any_left(const std::function<bool(const ServiceRun&)>& which) c
 
 void Supervisor::stop() noexcept {
   if (stopping_) {
-    on_stop_deadline();
+    // Two signals at once are one.
+    if (io::Clock::now() - stop_began_ >= kSecondThought) on_stop_deadline();
     return;
   }
   stopping_ = true;
+  stop_began_ = io::Clock::now();
   notify_init("STOPPING=1");
   ticket_rotation_.cancel();
   if (!configuration().master().shutdown_clients) {
@@ -432,6 +457,7 @@ void Supervisor::stop_next_stage() noexcept {
   using Which = bool (*)(const ServiceRun&);
   for (const Which which : {Which{login}, Which{but_anvil}, Which{but_log}, Which{all}}) {
     if (!any_left(which)) continue;
+    log::flush();  // the log reads it before it ends
     each_run([which](ServiceRun& run) {
       if (which(run) && !run.stopping()) run.terminate();
     });

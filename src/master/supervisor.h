@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -34,7 +35,8 @@ class Supervisor final : private ServiceRun::Host {
  public:
   struct Options {
     std::string config_path;
-    int stderr_fd = 2;  // the master's own at its start; borrowed
+    int stderr_fd = 2;   // the master's own at its start; borrowed
+    int stdout_fd = -1;  // the same; -1: what is for there goes to stderr
   };
   Supervisor(io::Loop& loop, Options options);
   ~Supervisor() override;
@@ -53,9 +55,12 @@ class Supervisor final : private ServiceRun::Host {
   /// Reads the configuration again. If anything is wrong nothing changes.
   /// @return one line for each thing that is wrong
   std::vector<std::string> reload();
+  /// `call` is called after each reload that changed something; empty: nobody.
+  void on_reload(std::function<void()> call) { on_reload_ = std::move(call); }
   /// Ends everything in order; run() of the loop returns when the last process is gone. Called
-  /// again it ends them the hard way.
+  /// again after kSecondThought it ends them the hard way.
   void stop() noexcept;
+  static constexpr std::chrono::seconds kSecondThought{1};
   bool stopping() const noexcept { return stopping_; }
   /// Opens the log files anew and hands them to the log process.
   Status reopen_logs();
@@ -86,6 +91,8 @@ class Supervisor final : private ServiceRun::Host {
   static void keep_what_has_not_changed(Generation& old, Generation& fresh);
   Result<std::string> socket_for(const ServiceRun& run, std::string_view name) const;
   void on_signal(int number) noexcept;
+  void on_reload_due() noexcept;
+  void listen(const Prepared& prepared, std::vector<std::string>& errors);
   void reap() noexcept;
   bool find_exited(pid_t pid, int wait_status) noexcept;
   void sweep() noexcept;
@@ -107,6 +114,9 @@ class Supervisor final : private ServiceRun::Host {
   std::unique_ptr<Generation> current_;
   std::vector<std::unique_ptr<Generation>> earlier_;
   io::SignalWatch on_hup_, on_term_, on_int_, on_usr1_, on_chld_;
+  io::Deferred reload_due_;  // however many signals have come
+  std::function<void()> on_reload_;
+  io::TimePoint stop_began_;
   io::Timer stop_deadline_;
   io::Timer ticket_rotation_;
   Secret ticket_keys_;  // newest first, kTicketKeyBytes each

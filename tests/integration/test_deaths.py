@@ -5,6 +5,7 @@ import threading
 import time
 
 from harness.imap import Imap
+from harness.postern import build_tree
 from harness.procs import alive, descendants, wait_for
 
 
@@ -194,3 +195,33 @@ class TestOthers:
         assert " OK " in client.command("NOOP")[-1]
         client.close()
         wait_for("the old generation's end", lambda: not any(alive(p) for p in below), 30)
+
+
+class TestStarts:
+    def test_one_that_fails_again_and_again_is_slowed_down_and_disturbs_nobody_T_FAT_08(self, postern, user):
+        name, password = user()
+        postern.start()
+        with Imap(postern.port) as held:
+            assert held.login(name, password).startswith("OK ")
+            # A program that ends at once, where there was a good one.
+            (postern.directory / "libexec/auth").unlink()
+            (postern.directory / "libexec/auth").symlink_to("/bin/false")
+            assert postern.ctl("reload").code == 0
+            begun = time.monotonic()
+            # Without auth there is no greeting yet.
+            with Imap(postern.port, greeting=False, timeout=40) as client:
+                postern.wait_log(r"service\(auth\): command startup failed, throttling for 4\.000 secs", 20)
+                assert time.monotonic() - begun > 1.5
+                assert " OK " in held.command("NOOP")[-1]
+                attempts = postern.log_text().count("service(auth): command startup failed")
+                assert attempts == postern.log_text().count("returned error 1") == 2, "one line an attempt"
+                rows = postern.ctl("service", "status", "auth", form="json").json()
+                assert any(row["throttle_secs"] == "4" for row in rows), rows
+                # Mended, it works again by itself, and the client that waited gets in.
+                (postern.directory / "libexec/auth").unlink()
+                (postern.directory / "libexec/auth").symlink_to(build_tree() / "src/auth/auth")
+                line = client.line()
+                while line.startswith("* OK Waiting for authentication"):
+                    line = client.line()
+                assert line.startswith("* OK "), line
+                assert client.login(name, password).startswith("OK ")

@@ -1,4 +1,6 @@
 """service_count = 1: a process a connection; N: a process for so many."""
+import socket
+
 import pytest
 
 from harness.imap import Imap
@@ -55,4 +57,34 @@ def test_when_full_of_waiting_clients_the_oldest_goes(postern, user):
     with Imap(postern.port, timeout=15) as newcomer:
         assert newcomer.login(name, password).startswith("OK ")
     for client in waiting:
+        client.close()
+
+
+@pytest.mark.alone
+def test_a_burst_of_300_is_served_by_300_processes(postern):
+    postern.service = {"service_count": "1", "client_limit": "1", "process_limit": "400"}
+    postern.start()
+    sockets = [socket.create_connection(("127.0.0.1", postern.port), 60) for _ in range(300)]
+    try:
+        for one in sockets:
+            one.settimeout(60)
+            assert one.recv(200).startswith(b"* OK "), "no greeting"
+        assert len(postern.pids("imap-login")) == 301  # and the template
+    finally:
+        for one in sockets:
+            one.close()
+    wait_for("their end", lambda: len(postern.pids("imap-login")) <= 2, 60)
+
+
+def test_sessions_do_not_fill_auth(postern, user):
+    """A process that only relays has nothing to ask any more."""
+    name, password = user()
+    postern.service = {"service_count": "1", "client_limit": "1", "process_limit": "100"}
+    postern.services.setdefault("auth", {})["client_limit"] = "5"
+    postern.start()
+    held = []
+    for _ in range(12):
+        held.append(Imap(postern.port, timeout=20))
+        assert held[-1].login(name, password).startswith("OK "), len(held)
+    for client in held:
         client.close()

@@ -121,7 +121,7 @@ class ControlServerTest : public testing::Test {
   ControlServerTest() {
     write_config("");
     supervisor = std::make_unique<Supervisor>(loop, Supervisor::Options{scratch / "conf", 2});
-    control = std::make_unique<ControlServer>(loop, *supervisor);
+    control = std::make_unique<ControlServer>(loop, *supervisor, io::Milliseconds{1000});
   }
   void SetUp() override {
     config::Loaded loaded = config::load(scratch / "conf");
@@ -361,15 +361,68 @@ TEST_F(ControlServerTest, AnUnknownCommandLeavesTheConnection) {
   EXPECT_EQ(ask(client, "ping").code, 0);
 }
 
-TEST_F(ControlServerTest, MoreThanSoManyConnectionsAreTurnedAwayAndRoomIsFoundAgain) {
+TEST_F(ControlServerTest, OfTooManyConnectionsTheLongestIdleMakesRoom_T_CTL_03) {
   std::vector<Client> clients;
   for (std::size_t i = 0; i < ControlServer::kMaxConnections; ++i) clients.push_back(connect());
   for (Client& client : clients) EXPECT_EQ(ask(client, "ping").code, 0);
+  EXPECT_EQ(ask(clients[0], "ping").code, 0);
+  EXPECT_TRUE(is_served());
+  EXPECT_TRUE(is_closed(clients[1]));
+  clients[0].read();
+  EXPECT_FALSE(clients[0].closed);
+}
+
+TEST_F(ControlServerTest, IfAllAreBeingAnsweredTheNextIsTurnedAway) {
+  std::vector<Client> clients;
+  for (std::size_t i = 0; i < ControlServer::kMaxConnections; ++i) {
+    clients.push_back(connect());
+    clients.back().send(wire::control_request_line({"kick", {{"user", "silent"}}}));
+  }
+  for (int i = 0; i < 100; ++i) loop.run_once(false);
   Client late = connect();
   EXPECT_TRUE(is_closed(late));
-  clients.pop_back();
-  for (int i = 0; i < 5; ++i) loop.run_once(false);
+  EXPECT_EQ(answer(clients[0]).code, EX_TEMPFAIL);
+}
+
+TEST_F(ControlServerTest, HalfARequestIsNotWaitedForForEver_T_CTL_03) {
+  Client half = connect();
+  Client idle = connect();
+  EXPECT_EQ(ask(idle, "ping").code, 0);
+  half.send(R"({"command":"pi)");
+  EXPECT_FALSE(wait(
+      [&half] {
+        half.read();
+        return half.closed;
+      },
+      io::Milliseconds{500}));
+  EXPECT_TRUE(is_closed(half));
+  EXPECT_EQ(ask(idle, "ping").code, 0) << "who asks nothing may stay";
+}
+
+TEST_F(ControlServerTest, WhoDoesNotReadIsCutOff_T_CTL_03) {
+  Client client = connect();
+  std::string many;
+  for (int i = 0; i < 400; ++i) many += wire::control_request_line({"service-status", {}});
+  for (int i = 0; i < 40; ++i) {
+    // Not all of it goes: then enough waits.
+    if (::send(client.fd.get(), many.data(), many.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+    loop.run_once(false);
+  }
+  EXPECT_TRUE(wait([&client] {
+    pollfd p{client.fd.get(), 0, 0};
+    return ::poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
+  }));
   EXPECT_TRUE(is_served());
+}
+
+TEST_F(ControlServerTest, WhatChildrenSayComesAlsoToOneWhoHasNoMoreToAsk) {
+  Client client = connect();
+  client.send(wire::control_request_line({"kick", {{"user", "late"}}}) +
+              wire::control_request_line({"who", {}}));
+  ::shutdown(client.fd.get(), SHUT_WR);
+  EXPECT_EQ(answer(client).text, "2");
+  EXPECT_EQ(answer(client).rows.size(), 2u);
+  EXPECT_TRUE(is_closed(client));
 }
 
 // --- What children answer ---
@@ -389,6 +442,23 @@ TEST_F(ControlServerTest, KickGivesTheNumberAndMustSayWhom) {
   EXPECT_EQ(nobody.code, 0);
   EXPECT_EQ(nobody.text, "0");
   EXPECT_EQ(ask("kick").code, EX_USAGE);
+}
+
+TEST_F(ControlServerTest, AnEmptyTermIsNoTerm_T_CTL_02) {
+  EXPECT_EQ(ask("kick", {{"user", ""}}).code, EX_USAGE);
+  EXPECT_EQ(ask("kick", {{"user", ""}, {"ip", "0.0.0.0/0"}}).code, EX_USAGE);
+}
+
+TEST_F(ControlServerTest, MoreTermsThanAChildReadsAreRefused_T_CTL_03) {
+  const pid_t before = login_pid();
+  wire::ControlFields many;
+  for (std::size_t i = 0; i < wire::kMaxControlArgs; ++i)
+    many.emplace_back("user", std::string(58, 'u'));
+  const Answered got = ask("kick", many);
+  EXPECT_EQ(got.code, EX_USAGE);
+  EXPECT_EQ(got.text, "too much for one kick");
+  EXPECT_EQ(ask("who").rows.size(), 2u);
+  EXPECT_EQ(login_pid(), before);
 }
 
 TEST_F(ControlServerTest, AChildsFailureIsNotANumber) {
@@ -504,6 +574,27 @@ TEST_F(ControlServerTest, AReloadStartsNewProcessesAndKeepsServing) {
     return children.size() == 1 && children[0].second->pid() != before;
   }));
   EXPECT_EQ(ask(old, "ping").code, 0);
+  EXPECT_TRUE(is_served());
+}
+
+TEST_F(ControlServerTest, AControlSocketThatWasRemovedIsBackAfterAReloadHoweverItCame) {
+  ASSERT_EQ(::unlink((scratch / "run/control").c_str()), 0);
+  EXPECT_TRUE(supervisor->reload().empty());
+  EXPECT_TRUE(is_served());
+}
+
+TEST_F(ControlServerTest, AStormOfHangupsIsFewReloads) {
+  const auto generations = [this] {
+    unsigned most = 0;
+    supervisor->for_each_service(
+        [&most](const ServiceRun&, unsigned generation) { most = std::max(most, generation); });
+    return most;
+  };
+  const unsigned before = generations();
+  for (int i = 0; i < 50; ++i) ::raise(SIGHUP);
+  EXPECT_TRUE(wait([&] { return generations() > before; }));
+  for (int i = 0; i < 20; ++i) loop.run_once(false);
+  EXPECT_LE(generations(), before + 2);
   EXPECT_TRUE(is_served());
 }
 

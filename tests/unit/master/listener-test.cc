@@ -203,6 +203,35 @@ TEST(OpenListeners, ASocketThatWasRemovedIsMadeAgain) {
   const Listeners now = open_listeners({unix_spec(path)}, old, errors);
   EXPECT_TRUE(errors.empty());
   EXPECT_TRUE(UniqueFd(connect_unix(path)));
+  // Whoever has the old one listens where nobody comes.
+  EXPECT_NE(now.at("unix " + path), old.at("unix " + path));
+}
+
+TEST(Listener, ANameThatMeansAnotherFileByNowIsLeftAlone_T_LOC_02) {
+  const Scratch scratch;
+  const std::string path = scratch / "sock";
+  const std::string victim = scratch / "victim";
+  std::ofstream(victim) << "secret";
+  chmod(victim.c_str(), 0600);
+  auto opened = Listener::open(unix_spec(path));
+  ASSERT_TRUE(opened.ok());
+  unlink(path.c_str());
+  ASSERT_EQ(symlink(victim.c_str(), path.c_str()), 0);
+  EXPECT_FALSE(opened.value()->is_reachable());
+  EXPECT_FALSE(opened.value()->adjust(unix_spec(path, 0666)).ok());
+  EXPECT_EQ(mode_of(victim), 0600u);
+}
+
+TEST(Listener, AParentThatEverybodyMayWriteToIsRefusedUnlessItIsSticky_T_LOC_02) {
+  const Scratch scratch;
+  const std::string open_to_all = scratch / "open";
+  mkdir(open_to_all.c_str(), 0700);
+  chmod(open_to_all.c_str(), 0777);
+  const auto refused = Listener::open(unix_spec(open_to_all + "/sock"));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().text.find("can be written to by everyone"), std::string::npos);
+  chmod(open_to_all.c_str(), 01777);
+  EXPECT_TRUE(Listener::open(unix_spec(open_to_all + "/sock")).ok());
 }
 
 TEST(OpenListeners, OneFailureLeavesNothingNewOpen) {

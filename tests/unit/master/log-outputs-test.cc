@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <iterator>
 
@@ -148,6 +149,52 @@ TEST_F(LogOutputsTest, AClosedStandardErrorIsTold) {
   const auto outputs = open_log_outputs(settings, -1);
   ASSERT_FALSE(outputs.ok());
   EXPECT_EQ(outputs.error().code, EBADF);
+}
+
+TEST_F(LogOutputsTest, StandardOutputIsItsOwn) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd out_end(ends[0]);
+  const UniqueFd output_fd(ends[1]);
+  settings.log_path = "/dev/stdout";
+  settings.info_log_path = settings.debug_log_path = "";
+  auto outputs = open_log_outputs(settings, error_fd.get(), output_fd.get());
+  ASSERT_TRUE(outputs.ok());
+  ASSERT_EQ(outputs.value().size(), 3u);
+  write(outputs.value()[0].second, "!");
+  char got = 0;
+  ASSERT_EQ(::read(out_end.get(), &got, 1), 1);
+  EXPECT_EQ(got, '!');
+}
+
+TEST_F(LogOutputsTest, KnowsWhatIsNotThereInTheBackground) {
+  EXPECT_FALSE(needs_foreground(settings));
+  settings.debug_log_path = "/dev/stderr";
+  EXPECT_TRUE(needs_foreground(settings));
+  settings.debug_log_path = "";
+  settings.log_path = "/dev/stdout";
+  EXPECT_TRUE(needs_foreground(settings));
+  settings.info_log_path = scratch / "info";
+  EXPECT_TRUE(needs_foreground(settings));
+}
+
+TEST_F(LogOutputsTest, APipeThatNobodyReadsIsAnErrorAndNotWaitedFor) {
+  settings.log_path = scratch / "fifo";
+  ASSERT_EQ(::mkfifo(settings.log_path.c_str(), 0600), 0);
+  EXPECT_FALSE(open_log_outputs(settings, error_fd.get()).ok());
+}
+
+TEST_F(LogOutputsTest, FollowsALinkOfOursAndNotOneOfSomebodyElses_T_LOC_02) {
+  settings.log_path = scratch / "link";
+  const std::string file = scratch / "file";
+  std::ofstream(file) << "old\n";
+  ASSERT_EQ(::symlink(file.c_str(), settings.log_path.c_str()), 0);
+  EXPECT_TRUE(open_log_outputs(settings, error_fd.get()).ok());
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to make somebody else's";
+  ASSERT_EQ(::lchown(settings.log_path.c_str(), 65534, 65534), 0);
+  const auto refused = open_log_outputs(settings, error_fd.get());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ELOOP);
 }
 
 }  // namespace

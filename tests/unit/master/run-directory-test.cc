@@ -47,7 +47,14 @@ TEST(RunDirectory, RefusesOneThatOthersMayWriteTo) {
   EXPECT_FALSE(prepare_run_directory(base, kNoGroup).ok());
 }
 
-TEST(RunDirectory, RefusesASymbolicLink) {
+TEST(RunDirectory, RefusesOneWhoseParentOthersMayWriteTo_T_LOC_02) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "open");
+  chmod((scratch / "open").c_str(), 0777);
+  EXPECT_FALSE(prepare_run_directory(scratch / "open/run", kNoGroup).ok());
+}
+
+TEST(RunDirectory, RefusesASymbolicLink_T_LOC_02) {
   const Scratch scratch;
   std::filesystem::create_directory(scratch / "elsewhere");
   std::filesystem::create_symlink(scratch / "elsewhere", scratch / "run");
@@ -63,6 +70,7 @@ TEST(PidFile, OnlyOneMasterAtATime) {
   const std::string path = scratch / "master.pid";
   auto first = PidFile::lock(path);
   ASSERT_TRUE(first.ok()) << first.error().text;
+  EXPECT_FALSE(first.value().was_left());
   ASSERT_TRUE(first.value().write_pid().ok());
   EXPECT_EQ(content(path), std::to_string(getpid()) + "\n");
   const auto second = PidFile::lock(path);
@@ -78,6 +86,7 @@ TEST(PidFile, AFileWithoutItsMasterIsStaleWhateverNumberIsInIt) {
   std::ofstream(path) << "1\n";
   auto lock = PidFile::lock(path);
   ASSERT_TRUE(lock.ok()) << lock.error().text;
+  EXPECT_TRUE(lock.value().was_left());
   ASSERT_TRUE(lock.value().write_pid().ok());
   EXPECT_EQ(content(path), std::to_string(getpid()) + "\n");
 }

@@ -287,6 +287,7 @@ TEST(ServiceMachine, EvictsAsManyAsWait) {
   b.machine.waiting(2);
   b.turn();
   b.status(b.ids[0], 0, 5, 0);
+  b.machine.waiting(1);
   b.turn(1ms);
   b.status(b.ids[1], 0, 5, 0);
   b.machine.waiting(7);
@@ -385,13 +386,63 @@ TEST(ServiceMachine, ATemplateIsStartedFirstAndAskedForCopies) {
   EXPECT_TRUE(b.machine.forked(b.ids[0], 500));
   EXPECT_FALSE(b.machine.forked(b.ids[0], 501));  // once
   EXPECT_FALSE(b.machine.forked(4711, 501));
-  // The template dies: the copy it had not yet made is forgotten, a new template is started.
+  // The template dies and a new one is started; the copy it had not yet made ends.
   b.end(b.template_id, SIGKILL, true);
   plan = b.turn();
   EXPECT_TRUE(plan.start_template);
+  b.end(b.ids[1], 70);
   EXPECT_EQ(b.machine.find(b.ids[1]), nullptr);
   b.ready(b.template_id);
+  EXPECT_EQ(b.machine.throttle(), 0ms);
   EXPECT_EQ(b.turn().fork, 1u);
+}
+
+TEST(ServiceMachine, ACopyWhoseTemplateDiedBeforeItSpokeIsKnown) {
+  ServiceLimits l = limits();
+  l.process_min_avail = 1;
+  l.use_template = true;
+  Bench b(l);
+  b.turn();
+  b.ready(b.template_id);
+  ASSERT_EQ(b.turn().fork, 1u);
+  b.end(b.template_id, SIGKILL, true);
+  b.turn();
+  EXPECT_TRUE(b.machine.forked(b.ids[0], 500));
+  b.ready(b.ids[0]);
+  ASSERT_NE(b.machine.find(b.ids[0]), nullptr);
+  EXPECT_EQ(b.machine.find(b.ids[0])->phase, Phase::ready);
+  b.end(b.ids[0], SIGSEGV, true);
+  EXPECT_EQ(b.machine.failures(), 2u) << "its own end counts like any other's";
+}
+
+TEST(ServiceMachine, ACopyThatNobodyMadeIsForgottenWithoutHarmToTheNextTemplate) {
+  ServiceLimits l = limits();
+  l.process_min_avail = 1;
+  l.use_template = true;
+  Bench b(l);
+  b.turn();
+  b.ready(b.template_id);
+  ASSERT_EQ(b.turn().fork, 1u);
+  b.end(b.template_id, SIGKILL, true);
+  b.turn();
+  b.ready(b.template_id);
+  const Plan plan = b.turn(30s);
+  EXPECT_TRUE(plan.kill.empty());
+  EXPECT_EQ(b.machine.find(b.ids[0]), nullptr);
+  EXPECT_EQ(plan.fork, 1u);
+}
+
+TEST(ServiceMachine, StartsOnlyAsManyAsHaveRoomForThoseWhoWait) {
+  ServiceLimits l = limits();
+  l.process_limit = 100;
+  l.client_limit = 1000;
+  l.service_count = 0;
+  Bench b(l);
+  b.machine.waiting(300);
+  EXPECT_EQ(b.turn().start, 1u);
+  b.status(b.ids[0], 0, 1000, 0);
+  b.machine.waiting(1001);
+  EXPECT_EQ(b.turn().start, 2u);
 }
 
 TEST(ServiceMachine, ATemplateThatDoesNotAnswerIsKilled) {

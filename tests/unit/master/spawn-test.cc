@@ -92,7 +92,7 @@ TEST(Spawn, TheEnvironmentIsCleared) {
 TEST(Spawn, LimitsAreSet) {
   Shell shell;
   shell.request.max_files = 123;
-  const std::string text = shell.run("cat /proc/$$/limits /proc/$$/status >&2");
+  const std::string text = shell.run("exec cat /proc/self/limits /proc/self/status >&2");
   EXPECT_EQ(line_of(text, "Max open files").substr(0, 3), "123");
   EXPECT_EQ(line_of(text, "Max core file size").substr(0, 1), "0");
   EXPECT_EQ(line_of(text, "NoNewPrivs:"), "1");

@@ -1,6 +1,7 @@
 #include "log/log-server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sysexits.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -125,6 +126,7 @@ void LogServer::take_over_stderr() {
     fatal(EX_OSERR, "cannot make a pipe: {}", strerrordesc_np(errno));
   }
   flush();
+  master_stderr_.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
   const UniqueFd write_end(ends[1]);
   if (dup2(write_end.get(), STDERR_FILENO) < 0) {
     fatal(EX_OSERR, "cannot use a pipe: {}", strerrordesc_np(errno));
@@ -222,11 +224,20 @@ void LogServer::flush_outputs() noexcept {
   bool backlog = false;
   for (Output* output : outputs) {
     const Status flushed = output->flush();
-    // By our own pipe: it comes back as a line, into `log-errors` and whatever still works.
-    if (!flushed.ok()) error("{}", flushed.error().text);
+    if (!flushed.ok()) complain(flushed.error().text);
     backlog = backlog || output->has_backlog();
   }
   if (backlog && !retry_.armed()) retry_.set(kRetry);
+}
+
+void LogServer::complain(std::string_view what) noexcept {
+  // By our own pipe: it comes back as a line, into `log-errors` and whatever still works.
+  error("{}", what);
+  pollfd p{master_stderr_.get(), POLLOUT, 0};
+  if (!master_stderr_ || ::poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0) return;
+  const std::string line = fmt::format("postern: log: Error: {}\n", what);
+  // Best effort: it may be just as full.
+  [[maybe_unused]] const ssize_t n = ::write(master_stderr_.get(), line.data(), line.size());
 }
 
 // --- the end ---

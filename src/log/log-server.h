@@ -24,7 +24,8 @@ class LogServer : public service::Handler {
   ~LogServer() override;
 
   /// What this process itself has to say (lib/log.h) goes the same way as everybody's: descriptor 2
-  /// becomes a pipe that is read here.
+  /// becomes a pipe that is read here. What it was, the master's stderr, gets a word when a log
+  /// cannot be written.
   void take_over_stderr();
 
   void on_accept(std::size_t index, io::Accepted connection) noexcept override;
@@ -48,6 +49,7 @@ class LogServer : public service::Handler {
   void on_flush() noexcept;
   void on_retry() noexcept;
   void flush_outputs() noexcept;
+  void complain(std::string_view what) noexcept;
   void finish_if_idle() noexcept;
   std::int64_t unix_time() noexcept;
 
@@ -58,6 +60,7 @@ class LogServer : public service::Handler {
   std::array<std::shared_ptr<FileOutput>, destinations> by_level_;  // none: syslog
   std::vector<std::unique_ptr<Pipe>> pipes_;
   std::deque<Entry> errors_;  // the last warnings and errors
+  UniqueFd master_stderr_;
   io::Deferred flush_;
   io::Timer retry_;
   bool until_pipes_end_ = false;  // the master is gone

@@ -68,6 +68,7 @@ void FileOutput::set_file(UniqueFd fd) {
   struct stat status {};
   regular_ = fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode);
   fd_ = std::move(fd);
+  written_ = 0;
   failing_ = false;
 }
 
@@ -119,7 +120,7 @@ ssize_t FileOutput::write_some(std::string_view bytes) noexcept {
 
 Status FileOutput::flush() {
   if (!fd_) return Done{};
-  std::size_t done = 0;
+  std::size_t done = written_;
   int error = 0;
   while (done < pending_.size()) {
     const ssize_t n = write_some(std::string_view(pending_).substr(done));
@@ -130,7 +131,10 @@ Status FileOutput::flush() {
     }
     done += static_cast<std::size_t>(n);
   }
-  pending_.erase(0, done);
+  const std::size_t last_end = done == 0 ? std::string::npos : pending_.rfind('\n', done - 1);
+  const std::size_t whole = last_end == std::string::npos ? 0 : last_end + 1;
+  pending_.erase(0, whole);
+  written_ = done - whole;
   if (error == 0) {
     failing_ = false;
     return Done{};

@@ -40,7 +40,8 @@ class FileOutput : public Output {
   /// @param timestamp  strftime(3) format that begins each line
   explicit FileOutput(std::string timestamp) : timestamp_(std::move(timestamp)) {}
 
-  /// The file to write to from now on (the last one is closed). Until the first call, lines wait.
+  /// The file to write to from now on (the last one is closed). Until the first call, lines wait. A
+  /// line that the last file took only in part is written again, whole.
   void set_file(UniqueFd fd);
   /// The same file as `fd`?
   bool is_same_file(int fd) const noexcept;
@@ -59,7 +60,8 @@ class FileOutput : public Output {
   std::string timestamp_;
   UniqueFd fd_;
   bool regular_ = false;
-  std::string pending_;
+  std::string pending_;      // whole lines
+  std::size_t written_ = 0;  // bytes of the first of them that are in the file
   std::uint64_t dropped_ = 0;
   bool failing_ = false;
   std::int64_t stamp_time_ = -1;  // what stamp_ is the text of

@@ -31,7 +31,7 @@ std::string content(int fd) {
 }
 
 UniqueFd memory_file() {
-  return UniqueFd(memfd_create("log", MFD_CLOEXEC));
+  return UniqueFd(memfd_create("log", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 }
 
 class OutputTest : public ::testing::Test {
@@ -112,6 +112,32 @@ TEST_F(OutputTest, HalfAWrittenLineIsContinuedWhereItStopped) {
   EXPECT_EQ(content(file.get()), "imap-login");
   EXPECT_TRUE(output.flush().ok());
   EXPECT_EQ(content(file.get()), "imap-login: Info: one line\n");
+}
+
+TEST_F(OutputTest, HalfAWrittenLineIsWholeInTheNextFile_T_FAT_06) {
+  const UniqueFd file = memory_file();
+  const UniqueFd next = memory_file();
+  FileOutput output("");
+  output.set_file(UniqueFd(dup(file.get())));
+  const auto old_action = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit small{40, old.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  output.add(entry(Level::info, "one line"));
+  output.add(entry(Level::info, "two lines"));
+  const Status status = output.flush();
+  setrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, old_action);
+  EXPECT_FALSE(status.ok());
+  EXPECT_EQ(content(file.get()), "imap-login: Info: one line\nimap-login: I");
+  EXPECT_EQ(ftruncate(file.get(), 0), 0);
+  // The last file is full to the end.
+  ASSERT_EQ(fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW), 0);
+  output.set_file(UniqueFd(dup(next.get())));
+  EXPECT_TRUE(output.flush().ok());
+  EXPECT_EQ(content(next.get()), "imap-login: Info: two lines\n");
+  EXPECT_FALSE(output.has_backlog());
 }
 
 TEST_F(OutputTest, PipeThatNobodyReadsIsNotWaitedFor) {

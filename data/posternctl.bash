@@ -2,13 +2,14 @@
 _posternctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words=() i skip=no
   case $previous in
-    -c | -S) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-    -f) mapfile -t COMPREPLY < <(compgen -W 'table tab json' -- "$current"); return ;;
+    -c | -S | -a | --config | --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+    -f | --format) mapfile -t COMPREPLY < <(compgen -W 'table tab json' -- "$current"); return ;;
   esac
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [ "$skip" = yes ]; then skip=no; continue; fi
     case ${COMP_WORDS[i]} in
-      -c | -S | -f) skip=yes ;;
+      -c | -S | -f | --config | --socket | --format | -x | -M | -a | -s | --since | --field | --user | --ip | --session | -H | --dest-ip)
+        skip=yes ;;
       -*) ;;
       *) words+=("${COMP_WORDS[i]}") ;;
     esac
@@ -16,11 +17,16 @@ _posternctl() {
   local choices=
   case ${words[*]} in
     '') choices='who kick proxy auth reload stop process service log config -c -S -f --help' ;;
-    auth) choices='test' ;;
+    auth) choices='test lookup' ;;
     proxy) choices='list kick' ;;
     process | service) choices='status' ;;
     log) choices='errors reopen' ;;
     'process status' | 'service status') choices='imap-login auth auth-worker anvil log' ;;
+    who) choices='-1 --proxied --local --pre-login' ;;
+    kick | 'proxy kick') choices='--user --ip --session --dest-ip' ;;
+    stop) choices='--no-wait' ;;
+    config) choices='-n -a' ;;
+    'log errors') choices='--since' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current")
 }

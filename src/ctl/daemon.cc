@@ -26,17 +26,16 @@ struct Watched {
   ProcessWatch process;
 };
 
-/// Everything that runs, to see later what is left of it. Nobody is told if it cannot be known.
-std::vector<Watched> running_processes(Context& context) {
-  std::vector<Watched> out;
-  Context quiet = context;
+/// Everything that runs, to see later what is left of it.
+/// @return an exit code if the master cannot be asked
+int running_processes(Context& context, std::vector<Watched>& out) {
   Answer answer;
-  if (quiet.must({"process-status", {}}, answer) != 0) return out;
+  if (const int failed = context.must({"process-status", {}}, answer); failed != 0) return failed;
   for (auto& row : answer.rows) {
     const auto pid = decimal(control_field(row, "pid"), 2, INT32_MAX);
     if (pid) out.push_back({std::move(row), ProcessWatch(static_cast<pid_t>(*pid))});
   }
-  return out;
+  return 0;
 }
 
 /// What is still there of `processes` at the deadline.
@@ -57,7 +56,9 @@ std::vector<wire::ControlFields> remaining(const std::vector<Watched>& processes
 /// A command without answer.
 int order(Context& context, std::string_view command) {
   Answer answer;
-  return context.must({std::string(command), {}}, answer);
+  const int code = context.must({std::string(command), {}}, answer);
+  if (code == 0 && context.format == Format::json) context.out += "[]\n";
+  return code;
 }
 
 int show_rows(Context& context, std::string_view command, const Arguments& arguments,
@@ -111,6 +112,8 @@ void config_options(CLI::App& app, Arguments& arguments) {
 int reload(Context& context, const Arguments& /*arguments*/) {
   Answer answer;
   if (const int failed = context.ask({"reload", {}}, answer); failed != 0) return failed;
+  if (context.format == Format::json)
+    context.out += table_of(answer.rows, {"error"}).render(Format::json);
   for (const auto& row : answer.rows) {
     context.err += log_safe_line(control_field(row, "error"), 4096) + '\n';
   }
@@ -121,11 +124,17 @@ int reload(Context& context, const Arguments& /*arguments*/) {
 }
 
 int stop(Context& context, const Arguments& arguments) {
-  const auto processes = arguments.no_wait ? std::vector<Watched>() : running_processes(context);
+  std::vector<Watched> processes;
+  if (!arguments.no_wait) {
+    if (const int failed = running_processes(context, processes); failed != 0) return failed;
+  }
   Answer answer;
   if (const int failed = context.must({"stop", {}}, answer); failed != 0) return failed;
   const auto pid = decimal(trim(answer.end.text), 2, INT32_MAX);
-  if (!pid || arguments.no_wait) return 0;
+  if (!pid || arguments.no_wait) {
+    if (context.format == Format::json) context.out += "[]\n";
+    return 0;
+  }
   const auto now = std::chrono::steady_clock::now();
   const bool ended = ProcessWatch(static_cast<pid_t>(*pid)).wait(now + kStopPatience);
   const auto left =

@@ -14,6 +14,9 @@ int main(int argc, char** argv) {
   int code = postern::ctl::run(argc, argv, out, err);
   std::fputs(err.c_str(), stderr);
   std::fwrite(out.data(), 1, out.size(), stdout);
-  if (std::fflush(stdout) != 0 && code == 0) code = EX_IOERR;
+  if (std::fflush(stdout) != 0) {
+    std::fputs("posternctl: cannot write what was answered\n", stderr);
+    if (code == 0) code = EX_TEMPFAIL;
+  }
   return code;
 }

@@ -17,8 +17,9 @@ namespace postern::ctl {
 namespace {
 
 constexpr int kUsage = 2;
-// A reload reads every certificate, and a kick waits for every login process.
-constexpr std::chrono::seconds kPatience{60};
+// The master itself waits five seconds for its children, and a reload reads every certificate.
+constexpr std::chrono::seconds kPatience{20};
+constexpr std::chrono::seconds kReloadPatience{60};
 
 std::string without_slash(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -121,7 +122,7 @@ int Context::ask(const wire::ControlRequest& request, Answer& answer) {
   }
   auto client = ControlClient::connect(path);
   if (!client.ok()) return unreachable("the master", path, client.error());
-  auto got = client.value().ask(request, kPatience);
+  auto got = client.value().ask(request, request.command == "reload" ? kReloadPatience : kPatience);
   if (!got.ok()) return fail(EX_TEMPFAIL, "the master did not answer: " + got.error().text);
   answer = std::move(got).value();
   answer.end.code = exit_code(answer.end.code);
@@ -161,6 +162,13 @@ int run(int argc, const char* const* argv, std::string& out, std::string& err) {
     sub->fallthrough();
     command.options(*sub, arguments);
     sub->callback([&chosen, &command] { chosen = &command; });
+  }
+  for (int i = 1; i < argc; ++i) {
+    // The parser takes `--user=` for an option that was not given.
+    const std::string_view word = argv[i];
+    if (!word.starts_with("--") || !word.ends_with('=')) continue;
+    err += "Error: " + log_safe_line(word) + " has no value\n";
+    return kUsage;
   }
   try {
     app.parse(argc, argv);

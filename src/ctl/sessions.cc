@@ -64,10 +64,20 @@ bool is_wanted(const ControlFields& row, const std::vector<std::string>& words) 
   return (!has_user || user_fits) && (!has_network || network_fits);
 }
 
-/// The sessions, in an order that does not change from call to call.
-int sessions(Context& context, const Arguments& arguments, std::vector<ControlFields>& out) {
+/// The sessions, in an order that does not change from call to call. Those of processes that
+/// answered are there even if others did not, which is told.
+/// @param failed  the exit code once `out` has been shown
+/// @return an exit code if there is nothing to show
+int sessions(Context& context, const Arguments& arguments, std::vector<ControlFields>& out,
+             int& failed) {
   Answer answer;
-  if (const int failed = context.must({"who", {}}, answer); failed != 0) return failed;
+  if (const int code = context.ask({"who", {}}, answer); code != 0) return code;
+  if (answer.end.code != 0) {
+    failed = context.fail(answer.end.code, answer.end.text.empty()
+                                               ? "the master refused"
+                                               : log_safe_line(answer.end.text, 1000));
+    if (answer.rows.empty()) return failed;
+  }
   for (ControlFields& row : answer.rows) {
     if (is_wanted(row, arguments.words)) out.push_back(std::move(row));
   }
@@ -80,10 +90,16 @@ int sessions(Context& context, const Arguments& arguments, std::vector<ControlFi
   return 0;
 }
 
+/// Also while the backend is still being told that it is over.
+bool is_proxied(const ControlFields& row) {
+  const std::string_view state = control_field(row, "state");
+  return state == "proxied" || state == "closing";
+}
+
 bool has_state(const ControlFields& row, const Arguments& arguments) {
   const std::string_view state = control_field(row, "state");
   if (!arguments.proxied && !arguments.local && !arguments.pre_login) return state != "login";
-  return (arguments.proxied && state == "proxied") || (arguments.local && state == "local") ||
+  return (arguments.proxied && is_proxied(row)) || (arguments.local && state == "local") ||
          (arguments.pre_login && state == "login");
 }
 
@@ -172,6 +188,11 @@ std::vector<wire::ControlRequest> kick_requests(const Arguments& arguments, bool
   return out;
 }
 
+/// An empty mask is a shell variable that was not set, most likely: it must not mean everybody.
+std::string empty_mask(const std::string& mask) {
+  return mask.empty() ? "an empty mask fits nobody" : "";
+}
+
 /// Kicks and counts. The exit code, if it is not 0, is that of the first request that failed.
 int kick_all(Context& context, const Arguments& arguments, bool proxied, std::uint64_t& kicked) {
   const auto requests = kick_requests(arguments, proxied);
@@ -221,21 +242,25 @@ void who_options(CLI::App& app, Arguments& arguments) {
 
 int who(Context& context, const Arguments& arguments) {
   std::vector<ControlFields> rows;
-  if (const int failed = sessions(context, arguments, rows); failed != 0) return failed;
+  int failed = 0;
+  if (const int code = sessions(context, arguments, rows, failed); code != 0) return code;
   std::erase_if(rows,
                 [&arguments](const ControlFields& row) { return !has_state(row, arguments); });
   const Table table = arguments.one_line_each ? one_by_one(rows) : grouped(rows);
   context.out += table.render(context.format);
-  return 0;
+  return failed;
 }
 
 void kick_options(CLI::App& app, Arguments& arguments) {
   app.add_option("MASK", arguments.words,
-                 "Users (* and ? as in file names) and addresses (IP or IP/BITS).");
-  app.add_option("--user", arguments.user, "Sessions of this user (mask).");
-  app.add_option("--ip", arguments.ip, "Sessions from this address or network.");
-  app.add_option("--session", arguments.session, "The session of this id (mask).");
-  app.add_option("-H,--dest-ip", arguments.dest_ip, "Sessions proxied to this address or network.");
+                 "Users (* and ? as in file names) and addresses (IP or IP/BITS).")
+      ->check(empty_mask);
+  app.add_option("--user", arguments.user, "Sessions of this user (mask).")->check(empty_mask);
+  app.add_option("--ip", arguments.ip, "Sessions from this address or network.")->check(empty_mask);
+  app.add_option("--session", arguments.session, "The session of this id (mask).")
+      ->check(empty_mask);
+  app.add_option("-H,--dest-ip", arguments.dest_ip, "Sessions proxied to this address or network.")
+      ->check(empty_mask);
 }
 
 int kick(Context& context, const Arguments& arguments) {
@@ -249,7 +274,8 @@ void proxy_list_options(CLI::App& app, Arguments& arguments) {
 
 int proxy_list(Context& context, const Arguments& arguments) {
   std::vector<ControlFields> rows;
-  if (const int failed = sessions(context, arguments, rows); failed != 0) return failed;
+  int failed = 0;
+  if (const int code = sessions(context, arguments, rows, failed); code != 0) return code;
   Table table({{"username", "username"},
                {"service", "proto"},
                {"src-ip", "src ip"},
@@ -258,7 +284,7 @@ int proxy_list(Context& context, const Arguments& arguments) {
                {"dest-user", "dest user"},
                {"session", "session"}});
   for (const ControlFields& row : rows) {
-    if (control_field(row, "state") != "proxied") continue;
+    if (!is_proxied(row)) continue;
     std::vector<std::string> cells;
     for (const char* name :
          {"user", "service", "rip", "dest-ip", "dest-port", "dest-user", "session"}) {
@@ -267,7 +293,7 @@ int proxy_list(Context& context, const Arguments& arguments) {
     table.add(std::move(cells));
   }
   context.out += table.render(context.format);
-  return 0;
+  return failed;
 }
 
 int proxy_kick(Context& context, const Arguments& arguments) {

@@ -1,11 +1,18 @@
 """posternctl: each command as a table, and as JSON that parses."""
+import json
 import os
+import pwd
+import re
+import shutil
+import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
 from harness.imap import Imap
-from harness.postern import build_tree, environment
+from harness.postern import ROOT, build_tree, environment
 from harness.procs import wait_for
 
 
@@ -194,7 +201,6 @@ class TestUsage:
         assert control.stat().st_uid == os.geteuid()
 
     def test_garbage_on_the_control_socket_ends_that_connection_only_T_CTL_03(self, postern):
-        import socket
         postern.start()
         for data in (b"\0\1\2\n", b"{}\n", b'{"command":"no-such"}\n', b"x" * 200000 + b"\n", b'{"command":'):
             with socket.socket(socket.AF_UNIX) as control:
@@ -208,3 +214,101 @@ class TestUsage:
                 except OSError:
                     pass
         assert postern.ctl("who", form="json").json() == []
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_others_get_77_and_one_line_T_CTL_01(self, postern):
+        postern.start()
+        nobody = pwd.getpwnam("nobody")
+        for command in (["who"], ["stop"], ["kick", "u"], ["auth", "lookup", "u"]):
+            done = subprocess.run([build_tree() / "src/ctl/posternctl", "-S", postern.run / "control", *command],
+                                  capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+                                  env=environment(), user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/")
+            assert done.returncode == 77, (command, done.returncode, done.stderr)
+            assert len(done.stderr.strip().splitlines()) == 1 and "Permission denied" in done.stderr
+        assert postern.running()
+
+
+class TestWhenSomethingHangs:
+    def test_the_sessions_of_the_other_processes_are_shown(self, postern, user):
+        name, password = user()
+        postern.service |= {"process_min_avail": "2", "process_limit": "2"}
+        postern.start()
+        wait_for("two processes", lambda: len(postern.pids("imap-login")) == 2)
+        clients = [Imap(postern.port) for _ in range(12)]
+        for client in clients:
+            assert client.login(name, password).startswith("OK ")
+        rows = postern.ctl("who", "-1", form="json").json()
+        owners = {int(row["pid"]) for row in rows}
+        assert len(rows) == 12 and len(owners) == 2, "the kernel gave all sessions to one process"
+        hung = owners.pop()
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            done = postern.ctl("who", "-1", form="json")
+            assert time.monotonic() - begun < 15
+            assert done.code == 75 and "did not answer" in done.err, (done.code, done.err)
+            assert {int(row["pid"]) for row in done.json()} == owners
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        assert len(postern.ctl("who", "-1", form="json").json()) == 12
+        for client in clients:
+            client.close()
+
+    def test_who_half_closes_like_a_shell_pipe_still_gets_the_answer(self, session):
+        postern, _, name, _ = session
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(10)
+            control.connect(str(postern.run / "control"))
+            control.sendall(b'{"command":"who","args":{}}\n')
+            control.shutdown(socket.SHUT_WR)
+            lines = [json.loads(line) for line in control.makefile("rb")]
+        assert lines[-1] == {"end": {"code": 0, "text": ""}} and lines[0]["row"]["user"] == name, lines
+
+
+class TestWhatIsWrittenAboutIt:
+    """`--help`, the manual page and the completion name the same commands and options."""
+
+    @staticmethod
+    def help(*words):
+        done = subprocess.run([build_tree() / "src/ctl/posternctl", *words, "--help"], capture_output=True, text=True,
+                              timeout=30, env=environment())
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def names(self, text):
+        return re.findall(r"^  ([a-z]+) +\S", text.partition("Subcommands:")[2], re.M)
+
+    def commands(self):
+        found = []
+        for name in self.names(self.help()):
+            below = self.names(self.help(name))
+            found += [(name, word) for word in below] if below else [(name,)]
+        assert len(found) >= 13
+        return found
+
+    def options(self, words):
+        """Each with its other spellings."""
+        text = self.help(*words).partition("Options:")[2]
+        found = [re.match(r"  (-\S+)", line).group(1).split(",") for line in text.splitlines() if line.startswith("  -")]
+        return [names for names in found if "--help" not in names]
+
+    def test_the_manual_page_has_every_command_and_option(self):
+        page = (ROOT / "doc/posternctl.1").read_text().replace("\\-", "-").partition(".SH COMMANDS")[2]
+        for words in self.commands():
+            name = " ".join(words)
+            entry = re.search(rf'^\.TP\n\.BR? "?{name}(?=["\s]).*?(?=^\.TP|^\.SH)', page, re.M | re.S)
+            assert entry, name
+            for names in self.options(words) if name != "proxy kick" else []:  # "as kick"
+                assert any(option in entry.group(0) for option in names), (name, names)
+
+    @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+    def test_the_completion_offers_every_command(self):
+        def offered(*words):
+            script = (f"source {ROOT}/data/posternctl.bash; COMP_WORDS=(posternctl {' '.join(words)} ''); "
+                      f"COMP_CWORD={len(words) + 1}; _posternctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
+            return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=10).stdout.split()
+        commands = self.commands()
+        assert {words[0] for words in commands} <= set(offered())
+        for words in commands:
+            if len(words) == 2:
+                assert words[1] in offered(words[0]), words

@@ -206,6 +206,38 @@ TEST(Program, SaysInOneLineThatASocketIsNotForThisUser) {
   EXPECT_EQ(WEXITSTATUS(status), EX_NOPERM);
 }
 
+TEST(Who, ShowsTheSessionsOfThoseWhoAnsweredAndSaysThatOthersDidNot) {
+  const FakeServer server(
+      "control", always(wire::control_row_line(session("u2", "proxied", "12", "192.0.2.1")) +
+                        wire::control_end_line(EX_TEMPFAIL, "1 processes did not answer")));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"who"}, std::vector<std::string>{"proxy", "list"}}) {
+    std::vector<std::string> all{"-S", server.path(), "-f", "json"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = posternctl(all);
+    EXPECT_EQ(outcome.code, EX_TEMPFAIL);
+    EXPECT_EQ(outcome.err, "posternctl: 1 processes did not answer\n");
+    const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+    ASSERT_TRUE(json.is_array()) << outcome.out;
+    EXPECT_EQ(json.size(), 1U);
+  }
+}
+
+TEST(Kick, AnEmptyMaskIsAnErrorWhateverElseIsGiven_T_CTL_02) {
+  const FakeServer server("control", always(wire::control_end_line(0, "9")));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{""}, std::vector<std::string>{"", "10.0.0.0/8"},
+        std::vector<std::string>{"u1", ""},
+        std::vector<std::string>{"--user", "", "--ip", "10.0.0.1"},
+        std::vector<std::string>{"--user=", "--ip", "10.0.0.1"},
+        std::vector<std::string>{"-H", "", "u1"}}) {
+    std::vector<std::string> all{"-S", server.path(), "kick"};
+    all.insert(all.end(), words.begin(), words.end());
+    EXPECT_EQ(posternctl(all).code, 2) << words.front();
+  }
+  EXPECT_TRUE(server.lines().empty()) << "something was asked for";
+}
+
 TEST(Reload, PrintsEveryErrorAndEndsWith78) {
   const FakeServer server("control", always(wire::control_row_line({{"error", "a:1: x"}}) +
                                             wire::control_row_line({{"error", "a:2: y"}}) +
@@ -213,6 +245,20 @@ TEST(Reload, PrintsEveryErrorAndEndsWith78) {
   const Outcome outcome = posternctl({"-S", server.path(), "reload"});
   EXPECT_EQ(outcome.code, EX_CONFIG);
   EXPECT_EQ(outcome.err, "a:1: x\na:2: y\nposternctl: the old one stays\n");
+}
+
+TEST(Program, PrintsJsonAlsoWhereThereIsNothingToSay) {
+  const FakeServer server("control", always(wire::control_end_line(0, "")));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"reload"}, std::vector<std::string>{"log", "reopen"},
+        std::vector<std::string>{"stop", "--no-wait"}, std::vector<std::string>{"log", "errors"},
+        std::vector<std::string>{"service", "status"}}) {
+    std::vector<std::string> all{"-S", server.path(), "-f", "json"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = posternctl(all);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_EQ(outcome.out, "[]\n") << words.front();
+  }
 }
 
 TEST(Stop, WaitsUntilTheMasterIsGone) {

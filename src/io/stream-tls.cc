@@ -111,11 +111,37 @@ void Stream::begin_tls(std::shared_ptr<TlsContext> context, bool server) noexcep
                 SSL_set_fd(tls_->ssl.get(), fd_.get()) == 1);
 }
 
-void Stream::start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose) noexcept {
+void Stream::start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose,
+                              std::string_view received) noexcept {
   begin_tls(std::move(context), true);
   tls_->choose = choose;
   SSL_set_accept_state(tls_->ssl.get());
+  if (!received.empty() && step_handshake_with(received)) {
+    if (tls_->state == StreamTls::State::up) tls_->state = StreamTls::State::shaken;
+    tls_->later.trigger();
+  }
   update_watch();  // the client speaks first
+}
+
+/// A step with bytes that the socket has given away already. OpenSSL reads ahead, so that one step
+/// takes them all, and then goes on with the socket.
+bool Stream::step_handshake_with(std::string_view received) noexcept {
+  SSL* ssl = tls_->ssl.get();
+  BIO* const socket = SSL_get_rbio(ssl);
+  BIO* const memory = BIO_new_mem_buf(received.data(), static_cast<int>(received.size()));
+  POSTERN_CHECK(received.size() <= kMaxReceived && memory != nullptr && BIO_up_ref(socket) == 1);
+  // Where it ends is not the end of the connection.
+  BIO_ctrl(memory, BIO_C_SET_BUF_MEM_EOF_RETURN, -1, nullptr);
+  SSL_set0_rbio(ssl, memory);
+  bool ended = step_handshake();
+  if (!ended && BIO_ctrl_pending(memory) != 0) {
+    tls_->state = StreamTls::State::failed;
+    error_code_ = EPROTO;
+    error_ = "SSL_accept() failed: too much input";
+    ended = true;
+  }
+  SSL_set0_rbio(ssl, socket);
+  return ended;
 }
 
 void Stream::start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,

@@ -60,12 +60,17 @@ class Stream {
   /// Plain only: what is in the socket, left there (PROXY headers).
   IoResult peek(char* to, std::size_t size) noexcept;
 
-  /// Begins the handshake as server. Plain bytes already read are not TLS: the caller has checked
-  /// that there are none. The answer is kTlsStarted or kTlsFailed.
+  /// Begins the handshake as server. The answer is kTlsStarted or kTlsFailed, never before the end
+  /// of this turn.
   /// @param choose  asked once for the name the client gives (SNI, as sent, at most 255 bytes);
-  ///                returns the context to use, or nullptr to keep `context`. May be empty.
+  ///                returns the context to use, or nullptr to keep `context`. May be empty; may be
+  ///                called before this returns.
+  /// @param received  what was read from the socket and belongs to the handshake, at most
+  ///                  kMaxReceived bytes; borrowed for the call
   using ChooseContext = Callback<std::string_view, std::shared_ptr<TlsContext>&>;
-  void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose) noexcept;
+  static constexpr std::size_t kMaxReceived = 8192;
+  void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose,
+                        std::string_view received = {}) noexcept;
   /// Begins the handshake as client.
   /// @param name  sent as SNI unless it is an address, and checked against the certificate
   void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
@@ -102,6 +107,7 @@ class Stream {
   void update_watch() noexcept;
   void begin_tls(std::shared_ptr<TlsContext> context, bool server) noexcept;
   bool step_handshake() noexcept;
+  bool step_handshake_with(std::string_view received) noexcept;
   void fail_tls(const char* call, int result) noexcept;
   IoResult read_tls(char* to, std::size_t size) noexcept;
   IoResult write_tls(std::string_view bytes) noexcept;

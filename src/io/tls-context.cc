@@ -112,6 +112,25 @@ int on_client_hello(SSL* ssl, int*, void*) noexcept {
   return SSL_CLIENT_HELLO_SUCCESS;
 }
 
+/// Picks our protocol from the client's list (RFC 7301: each name behind its length).
+int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+            const unsigned char* offered, unsigned size, void*) noexcept {
+  const std::string_view own = StreamTls::of(ssl)->context->impl().alpn();
+  std::string_view rest(reinterpret_cast<const char*>(offered), size);
+  while (!rest.empty()) {
+    const std::size_t length = static_cast<unsigned char>(rest.front());
+    rest.remove_prefix(1);
+    const std::string_view name = rest.substr(0, length);
+    if (name == own) {
+      *out = reinterpret_cast<const unsigned char*>(name.data());
+      *out_size = static_cast<unsigned char>(name.size());
+      return SSL_TLSEXT_ERR_OK;
+    }
+    rest.remove_prefix(name.size());
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 int acknowledge_name(SSL*, int*, void*) noexcept {
   return SSL_TLSEXT_ERR_OK;
 }
@@ -309,6 +328,8 @@ Result<std::shared_ptr<TlsContext>> TlsContextImpl::make_server(
     return tls_error("session id context");
   }
   SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
+  impl->alpn_ = parameters.alpn;
+  if (!impl->alpn_.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   // Says to the client that its name was heard; the choice was made at its hello.
   SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
                         reinterpret_cast<void (*)()>(&acknowledge_name));

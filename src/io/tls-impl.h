@@ -34,6 +34,7 @@ class TlsContextImpl {
   SSL_CTX* get() noexcept { return context_.get(); }
   bool has_ca() const noexcept { return has_ca_; }
   std::chrono::system_clock::time_point not_after() const noexcept { return not_after_; }
+  const std::string& alpn() const noexcept { return alpn_; }
   Status set_ticket_keys(std::string_view keys);
   /// The keys in use, see TlsContext::set_ticket_keys().
   std::string_view ticket_keys() const noexcept { return ticket_keys_.reveal(); }
@@ -55,6 +56,7 @@ class TlsContextImpl {
   std::chrono::system_clock::time_point not_after_{};
   std::vector<int> key_kinds_;  // of the certificates in use: EVP_PKEY_RSA, EVP_PKEY_EC …
   bool has_ca_ = false;
+  std::string alpn_;
 };
 
 /// A stream's TLS.

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <thread>
 
 #include "stream-fixture.h"
@@ -246,6 +248,84 @@ struct Chooser {
   }
   Stream::ChooseContext callback() { return Stream::ChooseContext::to<&Chooser::choose>(*this); }
 };
+
+/// A hello that was read together with what came before it (STARTTLS).
+TEST_F(Handshake, GoesOnWithWhatWasReadAlready) {
+  const Site site;
+  for (const std::size_t read : {std::size_t{1}, std::size_t{5}, std::size_t{60}, SIZE_MAX}) {
+    SCOPED_TRACE(read);
+    client.stream.start_tls_client(client_context(site.ca), "localhost", Verify::chain_and_name);
+    std::array<char, Stream::kMaxReceived> buffer{};
+    const IoResult got = server.stream.read(buffer.data(), std::min(read, buffer.size()));
+    ASSERT_EQ(got.status, IoStatus::ok);
+    server.stream.start_tls_server(server_context(site), {}, {buffer.data(), got.bytes});
+    std::fill(buffer.begin(), buffer.end(), 'x');  // it was borrowed
+    ASSERT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
+    ASSERT_TRUE(server.saw(Stream::kTlsStarted)) << server.stream.error();
+    ASSERT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+    server.stream.want(true, false);
+    ASSERT_EQ(client.stream.write("hello").bytes, 5U);
+    ASSERT_TRUE(run_until([this] { return server.received == "hello"; }));
+    reconnect();
+  }
+}
+
+TEST_F(Handshake, FailsOnWhatWasReadAlreadyIfThatIsNoHello) {
+  const Site site;
+  server.stream.start_tls_server(server_context(site), {}, "\x16\x03 LOGIN a b\r\n");
+  EXPECT_FALSE(server.settled()) << "told inside the call";
+  ASSERT_TRUE(run_until([this] { return server.settled(); }));
+  EXPECT_TRUE(server.saw(Stream::kTlsFailed));
+  EXPECT_NE(server.stream.error().find("SSL_accept() failed: "), std::string::npos)
+      << server.stream.error();
+}
+
+/// OpenSSL's own client: ours offers no protocols.
+std::string offered(Stream& server, End& client, const std::shared_ptr<TlsContext>& context,
+                    const std::string& protocols, const std::function<bool()>& turn) {
+  const Handle<SSL_CTX, SSL_CTX_free> ctx(SSL_CTX_new(TLS_client_method()));
+  const Handle<SSL, SSL_free> ssl(SSL_new(ctx.get()));
+  SSL_set_fd(ssl.get(), client.stream.fd());
+  if (!protocols.empty()) {
+    SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(protocols.data()),
+                        static_cast<unsigned>(protocols.size()));
+  }
+  server.start_tls_server(context, {});
+  int result = 0;
+  for (int i = 0; i < 100 && result != 1; i++) {
+    result = SSL_connect(ssl.get());
+    const int what = SSL_get_error(ssl.get(), result);
+    if (result != 1 && what != SSL_ERROR_WANT_READ) return "refused";
+    turn();
+  }
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl.get(), &name, &size);
+  return "took " + std::string(reinterpret_cast<const char*>(name), size);
+}
+
+TEST_F(Parameters, OnlyTheProtocolThatIsSpokenHereIsAgreedOn_T_TLS_09) {
+  const Site site;
+  TlsParameters parameters;
+  parameters.alpn = "imap";
+  const auto context = server_context(site, parameters);
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "took "},
+      {"\x04imap", "took imap"},
+      {"\x02h2\x04imap\x04pop3", "took imap"},
+      {"\x08http/1.1", "refused"},
+      {"\x03ima\x05imap2", "refused"}};
+  for (const auto& [protocols, outcome] : cases) {
+    SCOPED_TRACE(protocols);
+    EXPECT_EQ(offered(server.stream, client, context, protocols,
+                      [this] {
+                        loop.run_once(false);
+                        return true;
+                      }),
+              outcome);
+    reconnect();
+  }
+}
 
 TEST_F(ServerName, ChoosesTheCertificate) {
   const Site fallback;

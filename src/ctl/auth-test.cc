@@ -116,6 +116,8 @@ std::string_view code_word(wire::AuthReplyFail::Code code) {
       return "invalid_base64";
     case Code::mech_invalid:
       return "mech_invalid";
+    case Code::mech_ssl_required:
+      return "mech_ssl_required";
     case Code::anonymous_denied:
       return "anonymous_denied";
   }

@@ -24,6 +24,22 @@ constexpr std::array<std::string_view, 7> kReceivedNames{
 constexpr std::string_view kLoginFailed = "[AUTHENTICATIONFAILED] Authentication failed.";
 constexpr std::size_t kMaxClientText = 512;  // bytes of a text of the backend before login
 
+/// Codes of a refused login that are passed on with their text (RFC 5530, RFC 3501, RFC 2221).
+/// Behind any other there might stand whatever a backend wants users to read. UNAVAILABLE has its
+/// own way.
+constexpr std::array<std::string_view, 13> kKnownCodes{"ALERT",           "AUTHORIZATIONFAILED",
+                                                       "CANNOT",          "CLIENTBUG",
+                                                       "CONTACTADMIN",    "EXPIRED",
+                                                       "INUSE",           "LIMIT",
+                                                       "NOPERM",          "OVERQUOTA",
+                                                       "PRIVACYREQUIRED", "REFERRAL",
+                                                       "SERVERBUG"};
+
+bool is_known(const wire::ImapResponseText& text) {
+  return std::any_of(kKnownCodes.begin(), kKnownCodes.end(),
+                     [&text](std::string_view code) { return text.is(code); });
+}
+
 /// The first word; `line` keeps what stands behind the blank.
 std::string_view take_word(std::string_view& line) {
   const std::size_t end = std::min(line.size(), line.find(' '));
@@ -271,8 +287,9 @@ Then ImapBackendDialogue::on_untagged(std::string_view rest, WipingBuffer& to_cl
   if (same_text(word, "BYE")) {
     return fail(FailureType::connect, "BYE: " + log_safe_line(rest));
   }
-  const bool alert = (same_text(word, "OK") && wire::parse_imap_response_text(rest).is("ALERT")) ||
-                     same_text(word, "NO") || same_text(word, "BAD");
+  const wire::ImapResponseText text = wire::parse_imap_response_text(rest);
+  const bool said = same_text(word, "NO") || same_text(word, "BAD");
+  const bool alert = text.is("ALERT") ? target_.alerts && (said || same_text(word, "OK")) : said;
   // Before STARTTLS anybody on the way could have said it.
   const bool trustworthy = target_.tls != BackendTls::starttls || tls_up_;
   if (alert && trustworthy && relayed_ < kMaxRelayed) {
@@ -347,8 +364,8 @@ Then ImapBackendDialogue::on_login_reply(std::string_view rest, WipingBuffer& to
   if (parsed.is("UNAVAILABLE")) {
     return fail(FailureType::auth_tempfail, reason, reply_line(text));
   }
-  // Without a code, or with the usual one, the client gets our own words.
-  const bool own = parsed.code.empty() || parsed.is("AUTHENTICATIONFAILED");
+  // Without a code, with the usual one or a strange one, the client gets our own words.
+  const bool own = !is_known(parsed) || (parsed.is("ALERT") && !target_.alerts);
   return fail(FailureType::auth_replied, reason, reply_line(own ? kLoginFailed : text));
 }
 

@@ -168,6 +168,7 @@ ImapClientDialogue::Said ImapClientDialogue::authenticate() {
 login::LoginFacts ImapClientDialogue::facts() const {
   login::LoginFacts out;
   out.tag = tag_.view();
+  out.mech = mechanism_;
   out.used_capability = used_capability_;
   if (context_.settings->imap_id_retain) out.client_id = retained_;
   return out;

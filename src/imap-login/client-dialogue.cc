@@ -296,6 +296,7 @@ ImapClientDialogue::Said ImapClientDialogue::skip_line(bool bad_command) {
   state_ = State::skip;
   skipped_ = 0;
   bad_after_skip_ = bad_command;
+  mechanism_.clear();
   for (WipingBuffer& argument : kept_) argument.clear();
   return std::nullopt;
 }
@@ -329,6 +330,7 @@ ImapClientDialogue::Said ImapClientDialogue::bad_command(WipingBuffer& out) {
 }
 
 ImapClientDialogue::Said ImapClientDialogue::line_too_long(WipingBuffer& out) {
+  mechanism_.clear();  // half a word
   input_full(out);
   return close("Input buffer full");
 }

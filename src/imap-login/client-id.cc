@@ -32,6 +32,12 @@ bool is_session(std::string_view text) {
          });
 }
 
+/// A value for the log; Dovecot counts the "..." in.
+std::string cut(std::string_view value) {
+  constexpr std::size_t kMost = 80;  // bytes
+  return log_safe(value, value.size() > kMost ? kMost - 3 : kMost);
+}
+
 std::optional<std::uint16_t> port(std::string_view text) {
   const auto n = decimal(text, 1, 65535);
   if (!n) return std::nullopt;
@@ -100,7 +106,7 @@ void ClientId::log_pair(std::string_view key, const std::string_view* value) {
   });
   if (!wanted) return;
   std::string pair = log_text_.empty() ? "" : ", ";
-  pair += log_safe(key, kMaxKey) + "=" + (value == nullptr ? "NIL" : log_safe(*value));
+  pair += log_safe(key, kMaxKey) + "=" + (value == nullptr ? "NIL" : cut(*value));
   // Whole pairs only, and none behind one that did not fit.
   log_full_ = log_text_.size() + pair.size() > kMaxLog;
   if (!log_full_) log_text_ += pair;

@@ -225,6 +225,11 @@ bool AuthClient::handle(wire::AuthReply& reply) {
   if (auto* fail = std::get_if<wire::AuthReplyFail>(&reply)) {
     const auto found = open_.find(fail->id);
     if (found == open_.end() || !found->second.unsent.empty()) return true;
+    if (!fail->broken.empty()) {
+      log::error("auth-client: conn unix:{}: request {} failed: it answered {}", name_, fail->id,
+                 fail->broken);
+      release(fail->id);
+    }
     AuthListener* const listener = found->second.listener;
     open_.erase(found);
     listener->on_auth_fail(std::move(*fail));

@@ -27,6 +27,7 @@ struct BackendTarget {
   bool nopipelining = false;
   bool not_trusted = false;  // tell it nothing of the client
   bool id_before_starttls = false;
+  bool alerts = true;  // IMAP: its [ALERT] texts go to the client
   // What is forwarded.
   std::string session;
   Endpoint client;                                           // as auth saw it (rip, rport)

@@ -35,6 +35,8 @@ Outcome outcome_of(wire::AuthReplyFail::Code code) {
       return Outcome::invalid_base64;
     case Code::mech_invalid:
       return Outcome::mech_invalid;
+    case Code::mech_ssl_required:
+      return Outcome::mech_plaintext_refused;
     case Code::anonymous_denied:
       return Outcome::anonymous_denied;
   }
@@ -84,7 +86,6 @@ std::optional<AuthResult> Client::refuse(const AuthRequest& request) {
   AuthResult result;
   if (request.plaintext_command && !security.secured &&
       (settings_->disable_plaintext_auth || tls_required)) {
-    user_ = request.user;
     result.outcome = Outcome::plaintext_refused;
     return result;
   }
@@ -122,16 +123,16 @@ void Client::authenticate() {
   facts_.pending = EndFacts::Pending::none;
   facts_.auth_lost = facts_.backend_refused = facts_.has_outcome = false;
   std::optional<AuthResult> refused = refuse(request);
-  const bool before_sasl = refused && (refused->outcome == Outcome::plaintext_refused ||
-                                       refused->outcome == Outcome::tls_required);
-  mech_ = request.mech;
+  // A refused LOGIN does not get as far as a mechanism; its user is known once that is logged.
+  const bool plaintext = refused && refused->outcome == Outcome::plaintext_refused;
+  if (!plaintext) mech_ = request.mech;
   if (!refused) return send_request(request);
-  if (before_sasl && (settings_->auth_verbose || settings_->auth_debug)) {
-    log_line(log::Level::info,
-             refused->outcome == Outcome::tls_required || settings_->ssl == config::Ssl::required
-                 ? "Login failed: SSL required for authentication"
-                 : "Login failed: Plaintext authentication disabled");
+  if ((plaintext || refused->outcome == Outcome::tls_required) &&
+      (settings_->auth_verbose || settings_->auth_debug)) {
+    log_line(log::Level::info, plaintext ? "Login failed: Plaintext authentication disabled"
+                                         : "Login failed: SSL required for authentication");
   }
+  if (plaintext) user_ = request.user;
   std::string_view text;
   if (refused->outcome == Outcome::mech_invalid) text = "Unsupported authentication mechanism.";
   if (refused->outcome == Outcome::mech_plaintext_refused) {
@@ -189,10 +190,15 @@ void Client::fail(AuthResult result) {
   notice_at_ = {};
   state_ = State::command;
   dialogue_->failed(result, out_);
-  count_failure();
+  count_failure(result.outcome);
 }
 
-void Client::count_failure() {
+/// What failed for no fault of the client's is not held against it.
+void Client::count_failure(Outcome outcome) {
+  if (outcome == Outcome::temp_fail || outcome == Outcome::proxy_unavailable ||
+      outcome == Outcome::proxy_misconfigured) {
+    return;
+  }
   ++failures_;
   const unsigned most = settings_->login_max_auth_attempts;
   if (most != 0 && failures_ >= most) {
@@ -241,6 +247,10 @@ void Client::on_auth_continue(std::string_view base64) noexcept {
 
 /// What was pipelined behind is next.
 void Client::resume() {
+  if (gone_) {
+    out_.clear();
+    close("Connection closed");
+  }
   process({});
   settle();
 }
@@ -257,6 +267,9 @@ void Client::on_auth_fail(wire::AuthReplyFail&& reply) noexcept {
   } else if (reply.reason) {
     result.has_reason = true;
     result.text = one_line(*reply.reason);
+  } else if (result.outcome == Outcome::mech_invalid ||
+             result.outcome == Outcome::mech_plaintext_refused) {
+    result.text = "Authentication failed.";  // the dialogue's own words are about our own checks
   }
   fail(std::move(result));
   resume();
@@ -289,7 +302,7 @@ void Client::on_auth_ok(wire::AuthReplyOk&& reply) noexcept {
     refuse_login(reply);
   } else if (reply.field("proxy")) {
     ++facts_.successes;
-    return start_proxy(std::move(reply));
+    if (!gone_) return start_proxy(std::move(reply));
   } else {
     ++facts_.successes;
     shared_.auth.release(id);  // auth keeps it for a mail process that will not ask
@@ -306,6 +319,8 @@ void Client::refuse_login(const wire::AuthReplyOk& reply) {
   if (const auto host = reply.field("host"); host && !host->empty()) {
     result.outcome = Outcome::referral;
     result.referral_host = one_line(*host);
+    // Recorded: imap-fail-refer.
+    if (const auto there = reply.field("destuser"); there && !there->empty()) result.user = *there;
     if (const auto port = reply.field("port")) {
       const auto number = decimal(*port, 1, 65535);
       if (number) {
@@ -340,7 +355,6 @@ void Client::no_mail_service() {
 
 void Client::start_proxy(wire::AuthReplyOk&& reply) {
   state_ = State::proxying;
-  facts_.pending = EndFacts::Pending::login;
   auth_started_ = shared_.loop.now();
   LoginFacts facts = dialogue_->facts();
   ProxyFields fields;
@@ -355,7 +369,8 @@ void Client::start_proxy(wire::AuthReplyOk&& reply) {
   client.local = local_;
   client.real_remote = real_remote_;
   client.real_local = real_local_;
-  client.tls = context_.security.ssl_secured;
+  client.tls = client_tls_.value_or(context_.security.ssl_secured);
+  client.secured = secured_text();
   client.local_name = local_name_;
   if (ttl_) client.ttl = *ttl_;
   client.forward = forward_;
@@ -395,7 +410,7 @@ void Client::on_verdict(ProxyVerdict verdict) {
   } else {
     dialogue_->failed(verdict.result, out_);
   }
-  count_failure();
+  count_failure(verdict.result.outcome);
   resume();
 }
 

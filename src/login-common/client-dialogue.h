@@ -92,7 +92,8 @@ struct Step {
 
 /// What is needed of a dialogue once a login has succeeded.
 struct LoginFacts {
-  std::string tag;               // IMAP: of the command that logged in
+  std::string tag;   // IMAP: of the command that logged in
+  std::string mech;  // after Wish::close: of a login that ended before all of it was read
   bool used_capability = false;  // IMAP: the client asked CAPABILITY itself before any STARTTLS
   /// IMAP with imap_id_retain: what the client said in its last ID (no `x-` keys), in order; no
   /// value is NIL. At most 256 bytes written out.

@@ -64,7 +64,7 @@ void Client::log_line(log::Level level, std::string_view message) {
 }
 
 /// The one line about a client that did not get through.
-void Client::log_end() {
+void Client::log_end(std::string_view prefix, std::string_view words) {
   if (std::exchange(logged_, true)) return;
   facts_.connected_seconds = seconds_since(connected_);
   facts_.attempts_seconds = facts_.attempts == 0 ? 0 : seconds_since(first_attempt_);
@@ -72,7 +72,7 @@ void Client::log_end() {
   // A client that never got as far as the greeting because of its own handshake has not waited for
   // auth.
   if (state_ == State::handshake) facts_.greeted = true;
-  std::string message = "Disconnected: " + close_reason_;
+  std::string message = std::string(words) + close_reason_;
   const std::string remark = with_remark_ ? end_remark(facts_) : std::string();
   if (!remark.empty()) message += " " + remark;
   // A balancer's or monitor's knock is no news.
@@ -81,7 +81,7 @@ void Client::log_end() {
     if (log::debug_enabled()) log_line(log::Level::debug, message);
     return;
   }
-  log_line(log::Level::info, message);
+  log::write(log::Level::info, std::string(prefix) + session_line(*settings_, message, elements()));
 }
 
 SessionRow Client::row() {

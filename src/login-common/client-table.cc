@@ -1,5 +1,8 @@
 #include "login-common/client-table.h"
 
+#include <algorithm>
+#include <array>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -17,6 +20,14 @@ bool address_matches(const std::string& address, const std::string& mask) {
     return ip && network->contains(*ip);
   }
   return config::wildcard_match(address, mask);
+}
+
+/// Who holds a connection from `address`: in IPv6 everybody has a /64 of addresses.
+IpAddress holder(const IpAddress& address) noexcept {
+  if (!address.is_v6()) return address;
+  std::array<unsigned char, 16> network{};
+  std::copy_n(address.bytes().begin(), network.size() / 2, network.begin());
+  return IpAddress::from_bytes(IpAddress::Family::v6, network.data());
 }
 
 }  // namespace
@@ -95,12 +106,25 @@ void ClientTable::auth_broken() {
 }
 
 void ClientTable::evict(unsigned count) {
+  std::map<IpAddress, unsigned> held;
+  for (const auto& client : clients_) {
+    if (!client->ended()) ++held[holder(client->address())];
+  }
   for (const bool idle : {true, false}) {
-    for (Client* client : snapshot()) {
-      if (count == 0) return;
-      if (client->ended() || !(idle ? client->idle() : client->owes_response())) continue;
-      client->disconnect(Bye::resource, "Connection queue full", "Connection queue full");
+    while (count > 0) {
+      Client* victim = nullptr;
+      unsigned most = 0;
+      for (const auto& client : clients_) {
+        if (client->ended() || !(idle ? client->idle() : client->owes_response())) continue;
+        const unsigned holds = held[holder(client->address())];
+        if (holds <= most) continue;
+        most = holds;
+        victim = client.get();
+      }
+      if (victim == nullptr) break;
+      --held[holder(victim->address())];
       --count;
+      victim->disconnect(Bye::resource, "Connection queue full", "Connection queue full");
     }
   }
 }
@@ -121,7 +145,7 @@ unsigned ClientTable::kick(const SessionMask& mask) {
   unsigned kicked = 0;
   for (Client* client : snapshot()) {
     if (client->ended() || !mask.matches(client->row())) continue;
-    client->disconnect(Bye::shutdown, "Kicked by admin", "Kicked by admin");
+    client->kick("Kicked by admin");
     ++kicked;
   }
   return kicked;

@@ -48,8 +48,9 @@ class ClientTable final : public ClientOwner {
   void auth_ready();
   /// Auth never came up: those that wait are sent away.
   void auth_broken();
-  /// Closes the `count` oldest: first those with nothing under way, then those that owe a response;
-  /// never one that auth or a backend is busy with.
+  /// Closes `count`: first those with nothing under way, then those that owe a response; never one
+  /// that auth or a backend is busy with. Of those the ones go first whose address holds the most
+  /// connections here, of these the oldest.
   void evict(unsigned count);
   /// Says "Shutting down" to all.
   void shut_down();

@@ -20,6 +20,14 @@ namespace {
 
 constexpr std::size_t kMaxName = 255;  // of a server name
 
+/// Nothing may follow STARTTLS before the handshake (RFC 3501 section 6.2.1), and what does is not
+/// to be run as if it came over TLS (CVE-2011-0411). A client in a hurry may have sent its hello
+/// along, though: a TLS record of type handshake goes to TLS, which Dovecot gives everything to.
+bool may_be_hello(std::string_view bytes) noexcept {
+  constexpr std::string_view kHandshake = "\x16\x03";
+  return bytes.substr(0, kHandshake.size()) == kHandshake.substr(0, bytes.size());
+}
+
 /// login_greeting, expanded.
 std::string greeting_text(const config::LoginSettings& settings, std::string_view service,
                           const Endpoint& local, const Endpoint& remote,
@@ -122,8 +130,11 @@ void Client::begin_tls() {
     return;
   }
   tls_handshaking_ = true;
+  handshake_deadline_ = shared_.loop.now() + shared_.handshake_timeout;
   stream_->start_tls_server(std::move(context).value(),
-                            io::Stream::ChooseContext::to<&Client::on_server_name>(*this));
+                            io::Stream::ChooseContext::to<&Client::on_server_name>(*this),
+                            input_.view());
+  input_.clear();
 }
 
 void Client::on_server_name(std::string_view name,
@@ -160,7 +171,11 @@ void Client::on_event(unsigned events) noexcept {
     if ((events & io::Stream::kHungUp) != 0 && state_ < State::closing) {
       if (stream_->tls() && tls_error_.empty()) tls_error_ = "Connection closed";
       out_.clear();
-      close("Connection closed");
+      blocked_ = false;
+      // A guesser that does not wait for the answer has guessed all the same: auth is heard first,
+      // and the log says what it said (recorded: imap-auth-fail-disconnect).
+      gone_ = state_ == State::auth;
+      if (!gone_) close("Connection closed");
     } else if ((events & io::Stream::kHungUp) != 0) {
       out_.clear();  // nobody reads the last words
       blocked_ = false;
@@ -240,13 +255,11 @@ bool Client::obey(Wish wish, std::string_view rest) {
     case Wish::next:
       return true;
     case Wish::start_tls:
-      // RFC 3501 6.2.1: nothing may follow before the handshake. Who put it there is not to have it
-      // run as if it came over TLS (CVE-2011-0411).
-      if (!rest.empty()) {
+      if (!may_be_hello(rest) || rest.size() > io::Stream::kMaxReceived) {
         close("Plaintext input after STARTTLS");
         return false;
       }
-      state_ = State::starttls;
+      state_ = State::starttls;  // what is left is kept for the handshake
       return true;
     case Wish::authenticate:
       authenticate();
@@ -276,6 +289,7 @@ bool Client::obey(Wish wish, std::string_view rest) {
       log_line(log::Level::info, dialogue_->take_id_log());
       return true;
     case Wish::close:
+      if (std::string mech = dialogue_->facts().mech; !mech.empty()) mech_ = std::move(mech);
       close(dialogue_->close_reason());
       return false;
   }
@@ -292,6 +306,7 @@ void Client::apply_forwarded() {
   if (said.session) session_ = std::move(*said.session);
   if (said.ttl) ttl_ = said.ttl;
   if (said.local_name) local_name_ = std::move(*said.local_name);
+  if (said.client_tls) client_tls_ = said.client_tls;
   forward_ = std::move(said.fields);
 }
 
@@ -335,7 +350,7 @@ void Client::settle() {
   }
   const bool reading = !blocked_ && (state_ == State::command || state_ == State::response);
   stream_->want(reading, blocked_);
-  stream_->want_hang_up(!reading);
+  stream_->want_hang_up(!reading && !gone_);
   arm_timer();
 }
 
@@ -343,6 +358,7 @@ void Client::arm_timer() {
   const io::TimePoint now = shared_.loop.now();
   io::TimePoint due = deadline_;
   if (notice_at_ != io::TimePoint{}) due = std::min(due, notice_at_);
+  if (tls_handshaking_) due = std::min(due, handshake_deadline_);
   const auto wait = std::chrono::ceil<io::Milliseconds>(due - now);
   timer_.set(std::max(wait, io::Milliseconds(0)));
 }
@@ -351,6 +367,10 @@ void Client::on_time() noexcept {
   const io::TimePoint now = shared_.loop.now();
   if (state_ == State::closing) return end();  // it does not take its last words
   if (notice_at_ != io::TimePoint{} && now >= notice_at_) notice();
+  if (tls_handshaking_ && now >= handshake_deadline_) {
+    close("Inactivity");  // inside a handshake no word can be said
+    return settle();
+  }
   if (now < deadline_) return settle();
   switch (state_) {
     case State::handshake:
@@ -370,7 +390,7 @@ void Client::on_time() noexcept {
     case State::proxying: {
       const std::string reason =
           fmt::format("Logging in timed out (state={}, duration={}s)",
-                      attempt_ ? attempt_->state() : "none", seconds_since(auth_started_));
+                      attempt_ ? attempt_->state() : "none", seconds_since(connected_));
       dialogue_->bye(Bye::timeout, "Timeout while finishing login.", out_);
       close(reason);
       break;
@@ -398,6 +418,15 @@ void Client::disconnect(Bye kind, std::string_view text, std::string_view reason
   if (state_ >= State::closing) return;
   // Inside a handshake no word can be said.
   if (!tls_handshaking_) dialogue_->bye(kind, text, out_);
+  close(reason);
+  settle();
+}
+
+void Client::kick(std::string_view reason) {
+  if (state_ != State::proxying || !attempt_) return disconnect(Bye::shutdown, reason, reason);
+  // Half relayed already: it ends as a relayed session does, without a word to the client.
+  close_reason_ = reason;
+  log_end(attempt_->log_prefix(), "Disconnected by proxy: ");
   close(reason);
   settle();
 }

@@ -41,6 +41,7 @@ struct ClientShared {
   std::string host_name;  // in the text of temporary failures
   /// Every client reads here; what is left of it is kept by the client.
   std::array<char, 8192> read_buffer{};
+  io::Milliseconds handshake_timeout{30'000};  // of TLS, within login_timeout
 };
 
 /// Who keeps the clients.
@@ -74,10 +75,13 @@ class Client final : public AuthListener {
   void on_auth_ready();
   /// Ends it with a word, in the protocol's form. May be called in any state but its own callback.
   void disconnect(ClientDialogue::Bye kind, std::string_view text, std::string_view reason);
+  /// Ends it by an operator's wish.
+  void kick(std::string_view reason);
+  const IpAddress& address() const noexcept { return remote_.ip; }
 
   bool waits_for_greeting() const noexcept { return state_ == State::greeting; }
-  /// Nothing is under way for it: such a client goes first when room is needed.
-  bool idle() const noexcept { return state_ <= State::command; }
+  /// Nothing is under way that anybody waits for: such a client goes first when room is needed.
+  bool idle() const noexcept { return state_ <= State::command || gone_; }
   /// It has begun to authenticate and leaves us waiting.
   bool owes_response() const noexcept { return state_ == State::response; }
   /// It is on its way out, or relayed already.
@@ -134,7 +138,7 @@ class Client final : public AuthListener {
   void send_request(AuthRequest& request);
   void fail(AuthResult result);
   void local_failure(AuthResult result, std::string_view text);
-  void count_failure();
+  void count_failure(Outcome outcome);
   void remember_names(const std::string& user, const std::string& original,
                       const std::string& auth_user);
   void refuse_login(const wire::AuthReplyOk& reply);
@@ -151,7 +155,8 @@ class Client final : public AuthListener {
   std::string secured_text() const;
   std::string ssl_text() const;
   void log_line(log::Level level, std::string_view message);
-  void log_end();
+  /// @param prefix  of the line, before what login_log_format makes
+  void log_end(std::string_view prefix = {}, std::string_view words = "Disconnected: ");
   std::uint64_t seconds_since(io::TimePoint when) const noexcept;
   bool compat() const noexcept;
 
@@ -170,12 +175,14 @@ class Client final : public AuthListener {
   std::uint64_t sent_ = 0;             // bytes
   bool blocked_ = false;               // out_ waits for the client to read
   bool tls_handshaking_ = false;
+  bool gone_ = false;  // left while auth was busy with it
   std::string tls_error_;
 
   io::Timer timer_;
-  io::TimePoint connected_, deadline_, notice_at_{};
+  io::TimePoint connected_, deadline_, notice_at_{}, handshake_deadline_{};
   std::string session_, local_name_;
   std::optional<unsigned> ttl_;
+  std::optional<bool> client_tls_;  // of the connection that a trusted hop has with its client
   std::vector<std::pair<std::string, std::string>> forward_;
 
   // The logins it tried.

@@ -229,6 +229,7 @@ void fill_target(Destination& out, Reader& fields, const ProxyFields& reply,
   target.nopipelining = fields.nopipelining;
   target.not_trusted = fields.not_trusted;
   target.id_before_starttls = client.settings->proxy_id_before_starttls;
+  target.alerts = client.settings->proxy_alerts;
   target.session = client.session;
   target.client = client.remote;
   target.local = client.local;

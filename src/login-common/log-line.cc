@@ -13,8 +13,9 @@ namespace {
 
 using config::LoginVariable;
 
+// Bytes of what is shown, with the "..." of what is not.
 constexpr std::size_t kMaxUser = 80;
-constexpr std::size_t kMaxMech = 61;  // with the "..." behind it: 64
+constexpr std::size_t kMaxMech = 64;
 constexpr std::size_t kMaxValue = 256;
 constexpr std::size_t kMaxFormats = 64;
 
@@ -24,6 +25,12 @@ std::string_view name_part(std::string_view user) {
 std::string_view domain_part(std::string_view user) {
   const std::size_t at = user.find('@');
   return at == std::string_view::npos ? std::string_view{} : user.substr(at + 1);
+}
+
+/// Dovecot counts the "..." in.
+std::string cut(std::string_view text, std::size_t most) {
+  constexpr std::size_t kDots = 3;
+  return log_safe(text, text.size() > most ? most - kDots : most);
 }
 
 std::string port_text(std::uint16_t port) {
@@ -47,23 +54,23 @@ std::string value_of(const LogFacts& facts, const config::VariableRef& ref) {
   const std::string_view auth_user = facts.auth_user.empty() ? facts.user : facts.auth_user;
   switch (ref.as<LoginVariable>()) {
     case LoginVariable::user:
-      return log_safe(facts.user, kMaxUser);
+      return cut(facts.user, kMaxUser);
     case LoginVariable::username:
-      return log_safe(name_part(facts.user), kMaxUser);
+      return cut(name_part(facts.user), kMaxUser);
     case LoginVariable::domain:
-      return log_safe(domain_part(facts.user), kMaxUser);
+      return cut(domain_part(facts.user), kMaxUser);
     case LoginVariable::orig_user:
-      return log_safe(original, kMaxUser);
+      return cut(original, kMaxUser);
     case LoginVariable::orig_username:
-      return log_safe(name_part(original), kMaxUser);
+      return cut(name_part(original), kMaxUser);
     case LoginVariable::orig_domain:
-      return log_safe(domain_part(original), kMaxUser);
+      return cut(domain_part(original), kMaxUser);
     case LoginVariable::auth_user:
-      return log_safe(auth_user, kMaxUser);
+      return cut(auth_user, kMaxUser);
     case LoginVariable::auth_username:
-      return log_safe(name_part(auth_user), kMaxUser);
+      return cut(name_part(auth_user), kMaxUser);
     case LoginVariable::auth_domain:
-      return log_safe(domain_part(auth_user), kMaxUser);
+      return cut(domain_part(auth_user), kMaxUser);
     case LoginVariable::service:
       return std::string(facts.service);
     case LoginVariable::remote_ip:
@@ -85,7 +92,7 @@ std::string value_of(const LogFacts& facts, const config::VariableRef& ref) {
     case LoginVariable::pid:
       return fmt::to_string(::getpid());
     case LoginVariable::mech:
-      return log_safe(facts.mech, facts.mech.size() > kMaxMech + 3 ? kMaxMech : kMaxMech + 3);
+      return cut(facts.mech, kMaxMech);
     case LoginVariable::secured:
       return std::string(facts.secured);
     case LoginVariable::ssl_security:

@@ -51,6 +51,7 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       protocol_(protocol),
       config_(service.take_snapshot()),
       global_(config_.global(protocol.name)),
+      tls_(std::string(protocol.name)),
       proxy_(ProxyCore::make(service.loop(), proxy_protocol(protocol), service.listeners())),
       auth_(service.loop(), auth_connector(), global_->auth_socket_path),
       shared_{service.loop(), protocol,     config_,     auth_, *proxy_,
@@ -129,7 +130,7 @@ void LoginServer::on_drain() noexcept {
 void LoginServer::on_terminate() noexcept {
   ending_ = true;
   clients_.shut_down();
-  proxy_->kick([](const SessionRow&) { return true; }, "Process shutting down");
+  proxy_->kick([](const SessionRow&) { return true; }, "Process shutting down", false);
   changed_.trigger();
 }
 
@@ -174,7 +175,7 @@ void LoginServer::answer_kick(service::Call& call) {
   const unsigned kicked =
       clients_.kick(mask.value()) +
       proxy_->kick([&mask](const SessionRow& row) { return mask.value().matches(row); },
-                   "Kicked by admin");
+                   "Kicked by admin", true);
   call.done(0, fmt::to_string(kicked));
 }
 

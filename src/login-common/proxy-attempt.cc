@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -115,6 +116,10 @@ std::string Attempt::state() const {
   return "";
 }
 
+std::string Attempt::log_prefix() const {
+  return destination_ ? proxy_prefix(user_, backend()) : proxy_prefix(user_);
+}
+
 void Attempt::on_timer() noexcept {
   switch (phase_) {
     case Phase::reporting:
@@ -178,6 +183,7 @@ void Attempt::on_readable() {
   }
   if (phase_ == Phase::connecting) {
     phase_ = Phase::dialogue;
+    record_->on_connected();
     arm_connect_timer();
   }
   bytes_ += got.bytes;
@@ -195,21 +201,32 @@ void Attempt::read_lines() {
       fail(FailureType::protocol, "Too many input lines");
       return;
     }
-    const bool asked = asked_;
+    // An answer that was there before the question is none (CVE-2011-0411 and its like).
+    const bool early = early_ > 0;
+    const std::string early_line = early ? log_safe_line(line) : std::string();
+    early_ -= std::min(early_, end + 1);
+    const std::size_t unsent = output_.size();
     const Then then = dialogue_->on_line(line, output_, to_client_);
+    const bool wrote = output_.size() > unsent;
     input_.consume(end + 1);
     if (const std::string remark = dialogue_->take_remark(); !remark.empty()) {
       log_line(log::Level::error, proxy_prefix(user_, backend()), remark);
     }
-    if (then != Then::failed && !asked && !output_.empty() && !input_.empty()) {
-      // Nothing has been asked yet, so this cannot be an answer.
+    if (early && then != Then::failed && (wrote || then != Then::read_line)) {
+      fail(FailureType::protocol, "Answer before the command: " + early_line);
+      return;
+    }
+    if (then != Then::failed && !asked_ && wrote && !input_.empty()) {
       fail(
           FailureType::protocol,
           fmt::format("Answer before the first command: {}",
                       log_safe_line(input_.view().substr(0, input_.view().find_first_of("\r\n")))));
       return;
     }
-    if (!output_.empty()) asked_ = true;
+    if (wrote) {
+      asked_ = true;
+      early_ = input_.size();
+    }
     if (!follow(then)) return;
   }
   if (input_.size() > kMaxLine || bytes_ > kMaxBytes) {
@@ -306,7 +323,7 @@ void Attempt::relay(std::unique_ptr<io::Stream> client, WipingBuffer client_inpu
   start.identity.rip = client_.remote.ip.text();
   start.identity.lip = client_.local.ip.text();
   start.identity.session = client_.session;
-  start.identity.secured = client_.tls ? "TLS" : "";
+  start.identity.secured = client_.secured;
   start.identity.dest_user = destination_->target.user;
   start.identity.backend = backend();
   if (client_.log_elements) start.identity.elements = client_.log_elements();

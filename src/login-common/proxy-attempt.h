@@ -42,6 +42,7 @@ class Attempt final : public ProxyAttempt {
   /// Reads `fields` and sets out. Never calls `done`.
   void begin(ProxyFields fields);
   std::string state() const override;
+  std::string log_prefix() const override;
   void relay(std::unique_ptr<io::Stream> client, WipingBuffer client_input, WipingBuffer to_client,
              std::uint64_t sent_to_client) override;
 
@@ -115,6 +116,7 @@ class Attempt final : public ProxyAttempt {
   unsigned lines_ = 0;
   std::size_t bytes_ = 0;       // read
   bool asked_ = false;          // a command has been written, on this side of TLS
+  std::size_t early_ = 0;       // bytes of input_ that came before the last command went out
   bool local_trouble_ = false;  // what failed is ours: the backend is not to blame
   std::uint64_t sent_ = 0;      // bytes written
   // What report() says.

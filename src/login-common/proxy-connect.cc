@@ -35,6 +35,7 @@ void Attempt::connect() {
   lines_ = 0;
   bytes_ = 0;
   asked_ = false;
+  early_ = 0;
   local_trouble_ = false;
   sent_ = 0;
   if (client_.ttl <= 1) {
@@ -120,6 +121,7 @@ void Attempt::on_connect_writable() {
     connect_failed(error);
     return;
   }
+  record_->on_connected();
   start_tls();
 }
 

@@ -31,9 +31,9 @@ class ProxyCoreImpl final : public ProxyCore {
   void for_each(const std::function<void(const SessionRow&)>& visit) const override {
     relay_.for_each(visit);
   }
-  unsigned kick(const std::function<bool(const SessionRow&)>& match,
-                std::string_view reason) override {
-    return relay_.kick(match, reason);
+  unsigned kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason,
+                bool spread) override {
+    return relay_.kick(match, reason, spread);
   }
   void on_change(std::function<void()> changed) override { relay_.on_change(std::move(changed)); }
 

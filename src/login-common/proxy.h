@@ -34,7 +34,8 @@ struct ProxyClient {
   std::string session;
   Endpoint remote, local;  // as auth saw them (after forwarding)
   Endpoint real_remote, real_local;
-  bool tls = false;
+  bool tls = false;     // the client's own connection, wherever it ends
+  std::string secured;  // as it is logged: "", "secured" or "TLS"
   std::string local_name;
   unsigned ttl = 5;  // as it arrived; 5 when nobody forwarded one
   std::vector<std::pair<std::string, std::string>> forward;  // from a trusted hop
@@ -71,6 +72,8 @@ class ProxyAttempt {
   virtual ~ProxyAttempt() = default;
   /// "connecting", "login/banner" …, for posternctl and verbose_proctitle.
   virtual std::string state() const = 0;
+  /// What its log lines begin with: "proxy(alice,192.0.2.1:143): ".
+  virtual std::string log_prefix() const = 0;
   /// After the verdict `logged_in`, inside `done` or later: takes both connections into the relay.
   /// The attempt may be destroyed afterwards; nothing of the client's is used any more.
   /// @param client        the client's stream; what it told before is not told again
@@ -114,8 +117,9 @@ class ProxyCore {
   virtual void for_each(const std::function<void(const SessionRow&)>& visit) const = 0;
   /// Ends the sessions `match` picks, telling why in the log ("Kicked by admin", "Process shutting
   /// down"); returns how many. Attempts are the client's to end.
+  /// @param spread  their clients may be told one after another (login_proxy_max_disconnect_delay)
   virtual unsigned kick(const std::function<bool(const SessionRow&)>& match,
-                        std::string_view reason) = 0;
+                        std::string_view reason, bool spread) = 0;
   /// Called whenever relaying() changed, at the end of that turn of the loop or sooner.
   virtual void on_change(std::function<void()> changed) = 0;
 };

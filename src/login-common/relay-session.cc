@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -59,7 +60,17 @@ RelaySession::RelaySession(Relay& relay, RelayStart&& start, std::uint64_t id, s
 }
 
 RelaySession::~RelaySession() {
-  if (record_ != nullptr) --record_->sessions;
+  leave_record();
+}
+
+void RelaySession::leave_record() noexcept {
+  if (record_ == nullptr) return;
+  if (!lingering_) {
+    --record_->sessions;
+  } else if (--record_->lingering == 0) {
+    record_->disconnects = 0;
+  }
+  record_ = nullptr;
 }
 
 std::string_view RelaySession::text(unsigned field) const noexcept {
@@ -102,6 +113,7 @@ void RelaySession::on_backend(unsigned events) noexcept {
 
 void RelaySession::on_events(Side side, unsigned events) {
   if (ended_) return;
+  if (lingering_) return discard();
   if ((events & io::Stream::kTlsFailed) != 0) return fail(side, "");
   if ((events & io::Stream::kWritable) != 0 && !drain(side)) return;
   if ((events & io::Stream::kReadable) != 0 && !pump(side)) return;
@@ -262,10 +274,15 @@ void RelaySession::end_of(Side from) {
 /// Passes on ends of file, ends what is over and says what to wait for. False: it has ended.
 bool RelaySession::settle() {
   if (closing()) {
-    const bool half = settings_->proxy_half_close;
-    const bool over = half ? up_.over() && down_.over() : up_.clear() && down_.clear();
+    // A client that is to learn late that its backend is gone must not see it from a FIN.
+    const bool hides = closed_by_ == Side::backend && spreads();
+    const bool half = settings_->proxy_half_close && !hides;
+    const bool over = hides  ? down_.clear()
+                      : half ? up_.over() && down_.over()
+                             : up_.clear() && down_.clear();
     if (over) {
-      finish(closed_by_ == Side::client ? "client" : "server", "", true);
+      const bool by_client = closed_by_ == Side::client;
+      finish(by_client ? "client" : "server", "", true, !by_client);
       return false;
     }
     for (const Side from : {Side::client, Side::backend}) {
@@ -293,18 +310,19 @@ void RelaySession::limit_unsent(Flow& flow, Side to) noexcept {
 }
 
 void RelaySession::sweep(io::TimePoint now) {
+  if (lingering_) return;
   const auto silent = now - last_io_;
   if (closing()) {
     const std::chrono::seconds limit =
         settings_->proxy_half_close ? Relay::kHalfOpen : Relay::kFlush;
     if (silent >= limit) {
-      finish(closed_by_ == Side::client ? "client" : "server", "", true);
+      finish(closed_by_ == Side::client ? "client" : "server", "", true, false);
       return;
     }
   }
   const std::chrono::milliseconds idle = settings_->proxy_idle_timeout;
   if (idle.count() > 0 && idle != config::kInfinite && silent >= idle) {
-    finish("proxy", "Idle for too long", true);
+    finish("proxy", "Idle for too long", true, false);
     return;
   }
   // Set late: sessions that end soon do not pay for it, and the first probe is minutes away.
@@ -318,8 +336,9 @@ void RelaySession::sweep(io::TimePoint now) {
   }
 }
 
-void RelaySession::kick(std::string_view reason) {
-  finish("proxy", reason, false);
+void RelaySession::kick(std::string_view reason, bool spread) {
+  if (lingering_) return end();
+  finish("proxy", reason, false, spread);
 }
 
 /// Ends the session because `side` broke. @param what  begins the text of a socket's error
@@ -327,19 +346,45 @@ void RelaySession::fail(Side side, std::string_view what) {
   const std::string& error = stream(side).error();
   // Whoever left first is the reason; that the other then met a closed door is not.
   if (closing()) {
-    finish(closed_by_ == Side::client ? "client" : "server", "", true);
+    const bool by_client = closed_by_ == Side::client;
+    finish(by_client ? "client" : "server", "", true, !by_client && side == Side::backend);
     return;
   }
   // What TLS complains of stands for itself; a socket's error needs to be told of what.
   const bool of_tls = !error.empty() && stream(side).error_code() == EPROTO;
   std::string text(of_tls ? std::string_view() : what);
   text += error;
-  finish(side == Side::client ? "client" : "server", text, true);
+  finish(side == Side::client ? "client" : "server", text, true, side == Side::backend);
 }
 
-void RelaySession::finish(std::string_view who, std::string_view error, bool with_counters) {
-  POSTERN_CHECK(!ended_);
-  ended_ = true;
+/// How long the client is to be kept, its backend being gone; not 0: it lingers from now on.
+io::Milliseconds RelaySession::hold() noexcept {
+  if (!spreads()) return io::Milliseconds(0);
+  unsigned char random = 0;
+  if (::getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) random = 50;
+  const auto within =
+      std::chrono::ceil<std::chrono::seconds>(settings_->login_proxy_max_disconnect_delay);
+  const io::TimePoint now = relay_.loop_.now();
+  const auto wait = record_->on_disconnect(now, within, io::Milliseconds(random % 100));
+  if (wait.count() <= 0) return wait;
+  --record_->sessions;
+  ++record_->lingering;
+  lingering_ = true;
+  last_io_ = now + wait;
+  return wait;
+}
+
+/// What a client says to a backend that is gone.
+void RelaySession::discard() noexcept {
+  const io::IoResult got = client_->read(relay_.buffer_->data(), Relay::kBufferBytes);
+  if (got.status == io::IoStatus::closed || got.status == io::IoStatus::error) end();
+}
+
+/// Says how the session ended, and ends it, unless the client is to learn of it later.
+/// @param spread  it is the backend that is gone, or is left
+void RelaySession::finish(std::string_view who, std::string_view error, bool with_counters,
+                          bool spread) {
+  POSTERN_CHECK(!ended_ && !lingering_);
   std::string message = fmt::format("Disconnected by {}", who);
   if (!error.empty()) message += fmt::format(": {}", error);
   if (with_counters) {
@@ -353,6 +398,8 @@ void RelaySession::finish(std::string_view who, std::string_view error, bool wit
     facts.server_blocked = !up_.clear();
     message += " (" + transfer_text(facts) + ")";
   }
+  const io::Milliseconds wait = spread ? hold() : io::Milliseconds(0);
+  if (lingering_) message += fmt::format(" - disconnecting client in {}ms", wait.count());
   log::info("{}{}", proxy_prefix(text(Text::user), dest_),
             session_line(*settings_, message, text(Text::elements)));
   if (closing()) --relay_.closing_;
@@ -360,6 +407,15 @@ void RelaySession::finish(std::string_view who, std::string_view error, bool wit
   if (down_.pipe) give_back_pipe(down_);
   up_.pending.clear();
   down_.pending.clear();
+  backend_->close();
+  if (!lingering_) return end();
+  client_->want(true, false);
+  relay_.arm_linger(last_io_);
+}
+
+void RelaySession::end() noexcept {
+  ended_ = true;
+  leave_record();
   client_->close();
   backend_->close();
   relay_.remove(*this);

@@ -22,8 +22,14 @@ class RelaySession {
   /// Writes what was brought along and begins to read. May end the session.
   void begin();
   SessionRow row() const;
-  /// Ends the session: "Disconnected by proxy: REASON". The object is retired.
-  void kick(std::string_view reason);
+  /// Ends the session: "Disconnected by proxy: REASON". The object is retired, now or, with
+  /// `spread`, once the client's turn has come.
+  void kick(std::string_view reason, bool spread);
+  /// The backend is gone and the client is to learn of it later, at due().
+  bool lingering() const noexcept { return lingering_; }
+  io::TimePoint due() const noexcept { return last_io_; }
+  /// Closes what is open and goes, without a word.
+  void end() noexcept;
   /// May end the session.
   void sweep(io::TimePoint now);
   bool closing() const noexcept { return up_.eof || down_.eof; }
@@ -77,7 +83,13 @@ class RelaySession {
   void limit_unsent(Flow& flow, Side to) noexcept;
 
   void fail(Side side, std::string_view what);
-  void finish(std::string_view who, std::string_view error, bool with_counters);
+  void finish(std::string_view who, std::string_view error, bool with_counters, bool spread);
+  io::Milliseconds hold() noexcept;
+  void discard() noexcept;
+  void leave_record() noexcept;
+  bool spreads() const noexcept {
+    return settings_->login_proxy_max_disconnect_delay.count() > 0 && record_ != nullptr;
+  }
   std::string_view text(unsigned field) const noexcept;
 
   Relay& relay_;
@@ -86,12 +98,13 @@ class RelaySession {
   BackendRecord* record_;
   Flow up_, down_;                 // to the backend, to the client
   std::unique_ptr<char[]> texts_;  // NOLINT(modernize-avoid-c-arrays): NUL-separated, see text()
-  io::TimePoint last_io_;
+  io::TimePoint last_io_;          // lingering: the end
   Endpoint dest_;
   std::uint64_t id_;
   std::uint32_t index_;
   bool keepalive_set_ = false;
   bool ended_ = false;
+  bool lingering_ = false;
   Side closed_by_ = Side::client;  // first; means something if closing()
 };
 

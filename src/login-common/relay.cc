@@ -22,6 +22,7 @@ Relay::Relay(io::Loop& loop, std::string_view service)
       buffer_(std::make_unique<std::array<char, kBufferBytes>>()),
       sweep_every_(kSweep) {
   timer_.start(loop_, io::Callback<>::to<&Relay::on_sweep>(*this));
+  linger_timer_.start(loop_, io::Callback<>::to<&Relay::on_linger>(*this));
 }
 
 Relay::~Relay() = default;
@@ -58,16 +59,19 @@ std::size_t Relay::waiting() const noexcept {
 }
 
 void Relay::for_each(const std::function<void(const SessionRow&)>& visit) const {
-  for (const auto& session : sessions_) visit(session->row());
+  for (const auto& session : sessions_) {
+    if (!session->lingering()) visit(session->row());
+  }
 }
 
-unsigned Relay::kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason) {
+unsigned Relay::kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason,
+                     bool spread) {
   unsigned kicked = 0;
   // Backwards: removal moves the last one into the gap, and that one has been looked at.
   for (std::size_t i = sessions_.size(); i-- > 0;) {
     if (i >= sessions_.size() || !match(sessions_[i]->row())) continue;
-    sessions_[i]->kick(reason);
-    ++kicked;
+    if (!sessions_[i]->lingering()) ++kicked;
+    sessions_[i]->kick(reason, spread);
   }
   return kicked;
 }
@@ -77,6 +81,26 @@ void Relay::sweep() noexcept {
   for (std::size_t i = sessions_.size(); i-- > 0;) {
     if (i < sessions_.size()) sessions_[i]->sweep(now);
   }
+}
+
+/// Ends the sessions whose clients have waited long enough.
+void Relay::on_linger() noexcept {
+  const io::TimePoint now = loop_.now();
+  for (std::size_t i = sessions_.size(); i-- > 0;) {
+    if (i < sessions_.size() && sessions_[i]->lingering() && sessions_[i]->due() <= now) {
+      sessions_[i]->end();
+    }
+  }
+  for (const auto& session : sessions_) {
+    if (session->lingering()) arm_linger(session->due());
+  }
+}
+
+void Relay::arm_linger(io::TimePoint due) noexcept {
+  if (linger_timer_.armed() && next_linger_ <= due) return;
+  next_linger_ = due;
+  const auto wait = std::chrono::ceil<io::Milliseconds>(due - loop_.now());
+  linger_timer_.set(std::max(wait, io::Milliseconds(0)));
 }
 
 void Relay::on_sweep() noexcept {

@@ -68,7 +68,10 @@ class Relay {
   std::size_t waiting() const noexcept;
   unsigned count() const noexcept { return static_cast<unsigned>(sessions_.size()); }
   void for_each(const std::function<void(const SessionRow&)>& visit) const;
-  unsigned kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason);
+  /// Sessions whose client has yet to learn that the backend is gone do not count; they end as
+  /// well.
+  unsigned kick(const std::function<bool(const SessionRow&)>& match, std::string_view reason,
+                bool spread = false);
   void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
 
   /// Looks at every session for what is due: keepalive, idle and half-open limits. Called by a
@@ -81,6 +84,8 @@ class Relay {
   friend class RelaySession;
   void on_sweep() noexcept;
   void arm_sweep() noexcept;
+  void on_linger() noexcept;
+  void arm_linger(io::TimePoint due) noexcept;
   void remove(RelaySession& session);  // retires it
 
   io::Loop& loop_;
@@ -88,7 +93,8 @@ class Relay {
   std::vector<std::unique_ptr<RelaySession>> sessions_;  // a session knows its index
   std::unique_ptr<std::array<char, kBufferBytes>> buffer_;
   PipePool pipes_;
-  io::Timer timer_;
+  io::Timer timer_, linger_timer_;
+  io::TimePoint next_linger_{};
   std::function<void()> changed_;
   std::uint64_t next_id_ = 1;
   std::size_t closing_ = 0;       // sessions one side of which has stopped sending

@@ -26,7 +26,8 @@ std::string time_text(const ASN1_TIME* time) {
   return {data, static_cast<std::size_t>(size)};
 }
 
-Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settings) {
+Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settings,
+                                             const std::string& protocol) {
   if (settings.ssl_cert.empty()) return Error{1, "ssl_cert is not set"};
   const std::string_view password = settings.ssl_key_password.reveal();
   std::vector<io::CertificatePem> pems;
@@ -34,7 +35,9 @@ Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settin
   if (!settings.ssl_alt_cert.empty()) {
     pems.push_back({settings.ssl_alt_cert.reveal(), settings.ssl_alt_key.reveal(), password});
   }
-  return io::TlsContext::server(pems, tls_parameters(settings));
+  io::TlsParameters parameters = tls_parameters(settings);
+  parameters.alpn = protocol;
+  return io::TlsContext::server(pems, parameters);
 }
 
 }  // namespace
@@ -110,7 +113,7 @@ Result<std::shared_ptr<io::TlsContext>> TlsContexts::get(const Settings& setting
   }
   // Distinct ones are as many as the configuration has certificates; the bound is for bugs.
   if (entries_.size() >= kMaxContexts) return Error{1, "too many TLS contexts"};
-  auto context = make(*settings);
+  auto context = make(*settings, protocol_);
   if (context.ok() && !ticket_keys_.empty()) {
     const Status status = context.value()->set_ticket_keys(ticket_keys_.reveal());
     if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "config/snapshot.h"
@@ -22,6 +23,9 @@ class TlsContexts {
   using Settings = std::shared_ptr<const config::LoginSettings>;
   static constexpr std::size_t kMaxSettings = 4096;  // remembered by their pointer
   static constexpr std::size_t kMaxContexts = 16384;
+
+  /// @param protocol  the name that clients may ask for by ALPN (RFC 7301); empty: any
+  explicit TlsContexts(std::string protocol = {}) : protocol_(std::move(protocol)) {}
 
   /// Makes every context that a block of the configuration asks for, before the process forks or
   /// is confined. What is wrong is logged; connections that need it fail plainly.
@@ -48,6 +52,7 @@ class TlsContexts {
   };
   static Key key_of(const config::LoginSettings& settings);
 
+  std::string protocol_;
   std::vector<Entry> entries_;
   std::unordered_map<Settings, std::size_t> by_settings_;
   Secret ticket_keys_;

@@ -96,11 +96,21 @@ Result<AuthReply> parse_cookie(TabFields& fields) {
   return AuthReply(AuthServerCookie{Secret(text)});
 }
 
+/// One reply that cannot be used is not to cost the others their connection.
+AuthReply unusable(std::uint32_t id, std::string_view why) {
+  AuthReplyFail out;
+  out.id = id;
+  out.code = AuthReplyFail::Code::temp_fail;
+  out.broken = why;
+  return out;
+}
+
 Result<AuthReply> parse_continue(TabFields& fields) {
   const auto id = number(fields.next(), 1);
   const auto data = fields.next();
   // What goes to the client must not be able to end its line.
-  if (!id || !data || !is_base64(*data)) return bad("broken CONT");
+  if (!id) return bad("broken CONT");
+  if (!data || !is_base64(*data)) return unusable(*id, "CONT that is not base64");
   return AuthReply(AuthReplyContinue{*id, *data});
 }
 
@@ -113,7 +123,7 @@ Result<AuthReply> parse_ok(TabFields& fields) {
   std::size_t count = 0;
   while (const auto text = fields.next()) {
     if (text->empty()) continue;
-    if (++count > kMaxAuthReplyFields) return bad("OK with too many fields");
+    if (++count > kMaxAuthReplyFields) return unusable(*id, "OK with too many fields");
     const Field field = field_of(*text);
     if (field.key == "user") {
       out.user = tab_unescape(field.value);
@@ -126,7 +136,7 @@ Result<AuthReply> parse_ok(TabFields& fields) {
       out.fields.emplace_back(field.key, tab_unescape(field.value));
     }
   }
-  if (!has_user) return bad("OK without user");
+  if (!has_user) return unusable(*id, "OK without user");
   return AuthReply(std::move(out));
 }
 
@@ -138,6 +148,7 @@ AuthReplyFail::Code code_of(std::string_view word) {
   if (word == "pass_expired") return Code::pass_expired;
   if (word == "invalid_base64") return Code::invalid_base64;
   if (word == "auth_mech_invalid") return Code::mech_invalid;
+  if (word == "auth_mech_ssl_required") return Code::mech_ssl_required;
   if (word == "anonymous_denied") return Code::anonymous_denied;
   return Code::none;
 }
@@ -161,7 +172,7 @@ Result<AuthReply> parse_fail(TabFields& fields) {
   std::size_t count = 0;
   while (const auto text = fields.next()) {
     if (text->empty()) continue;
-    if (++count > kMaxAuthReplyFields) return bad("FAIL with too many fields");
+    if (++count > kMaxAuthReplyFields) return unusable(*id, "FAIL with too many fields");
     const Field field = field_of(*text);
     if (field.bare) {
       if (field.key == "nodelay") out.nodelay = true;

@@ -91,6 +91,7 @@ struct AuthReplyFail {
     pass_expired,
     invalid_base64,
     mech_invalid,
+    mech_ssl_required,
     anonymous_denied,
   };
   std::uint32_t id = 0;
@@ -98,6 +99,9 @@ struct AuthReplyFail {
   Code code = Code::none;  // unknown ones count as none
   std::optional<std::string> reason;
   bool nodelay = false;
+  /// What is wrong with a reply that names its request and still is none (static text): that
+  /// request has failed (temp_fail), the others need not.
+  std::string_view broken;
 };
 /// A command that we do not know: to be skipped, as Dovecot does.
 struct AuthReplyUnknown {};

@@ -20,21 +20,26 @@
 /// `code` is a sysexits value (contract.md: 0, 2, 67, 68, 75, 77, 78), `text` a sentence for the
 /// operator or the answer of a command without rows. All values are strings; a list of strings in
 /// `args` stands for the key given several times.
+// clang-format off
 ///
-/// | command        | args                                        | rows, text | | -------------- |
-/// ------------------------------------------- | ----------------------------------- | | ping | –
-/// | text: version of the master         | | who            | – | every session of every process |
-/// | kick           | user, ip, session, dest-ip (masks), proxied | text: the number kicked | |
-/// reload         | –                                           | rows `error` (FILE:LINE: …), 78 |
-/// | stop           | –                                           | text: pid of the master | |
-/// service-status | name*                                       | one row a service | |
-/// process-status | name*                                       | one row a process | | log-errors
-/// | since (unix time)                           | rows time, level, prefix, text      | |
-/// log-reopen     | –                                           | – |
+/// | command        | args                                        | rows, text                          |
+/// | -------------- | ------------------------------------------- | ----------------------------------- |
+/// | ping           | –                                           | text: version of the master         |
+/// | who            | –                                           | every session of every process      |
+/// | kick           | user, ip, session, dest-ip (masks), proxied | text: the number kicked             |
+/// | reload         | –                                           | rows `error` (FILE:LINE: …), 78     |
+/// | stop           | –                                           | text: pid of the master             |
+/// | service-status | name*                                       | one row a service                   |
+/// | process-status | name*                                       | one row a process                   |
+/// | log-errors     | since (unix time)                           | rows time, level, prefix, text      |
+/// | log-reopen     | –                                           | –                                   |
+// clang-format on
 ///
 /// A session's row is what its login process said (wire/channel.h, `sessions`): user, service, rip,
-/// lip, session, secured, state (login, proxied, local), and for proxied ones dest-user, dest-ip,
-/// dest-port; the master adds pid.
+/// lip, session, secured, state (login, proxied, closing, local), and for proxied ones dest-user,
+/// dest-ip, dest-port; the master adds pid. `secured` is about the client's connection and says
+/// what the log says: empty, `secured` (no TLS, but from the same host or a trusted network), or
+/// `TLS`, before the login perhaps with more words behind it ("TLS handshaking").
 namespace postern::wire {
 
 inline constexpr std::size_t kMaxControlLine = 64 * 1024;  // bytes, with its LF

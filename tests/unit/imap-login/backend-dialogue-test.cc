@@ -311,6 +311,25 @@ TEST_F(ImapBackend, RepliesToARefusalAsDovecotDoes) {
   EXPECT_EQ(type(), FailureType::auth_tempfail);
 }
 
+TEST_F(ImapBackend, SpeaksForItselfOnlyBehindCodesThatAreKnown_T_BCK_08) {
+  const auto refused = [this](const char* line) {
+    restart();
+    on(kNoId);
+    on("* OK [ALERT] call us");
+    on(line);
+    return to_client() + dialogue_->failure().reply;
+  };
+  const std::string own = "a NO [AUTHENTICATIONFAILED] Authentication failed.\r\n";
+  const std::string alert = "* OK [ALERT] call us\r\n";
+  EXPECT_EQ(refused("L NO [X-NEWS] visit http://example.org"), alert + own);
+  EXPECT_EQ(refused("L NO [] visit"), alert + own);
+  EXPECT_EQ(refused("L NO [EXPIRED] change it"), alert + "a NO [EXPIRED] change it\r\n");
+  EXPECT_EQ(refused("L NO [alert] visit"), alert + "a NO [alert] visit\r\n");
+  target_.alerts = false;
+  EXPECT_EQ(refused("L NO [alert] visit"), own);
+  EXPECT_EQ(refused("L NO [EXPIRED] change it"), "a NO [EXPIRED] change it\r\n");
+}
+
 TEST_F(ImapBackend, GivesTheClientTheCapabilitiesInTheFormItReads) {
   const auto success = [this](bool used, const std::vector<const char*>& lines) {
     target_.client_used_capability = used;

@@ -7,6 +7,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "imap-login/imap-dialogues.h"
@@ -44,6 +46,36 @@ std::string id_value(const std::string& id, std::string_view key) {
   if (at == std::string::npos) return "";
   const std::size_t value = at + start.size();
   return id.substr(value, id.find('"', value) - value);
+}
+
+/// All pairs of a recorded ID, in order.
+using Pairs = std::vector<std::pair<std::string, std::optional<std::string>>>;
+Pairs id_pairs(std::string_view id) {
+  Pairs out;
+  std::optional<std::string> key;
+  id.remove_prefix(std::min(id.size(), id.find('(') + 1));
+  while (!id.empty() && id.front() != ')') {
+    std::optional<std::string> value;
+    if (id.starts_with("NIL")) {
+      id.remove_prefix(3);
+    } else {
+      value.emplace();
+      std::size_t i = 1;
+      for (; i < id.size() && id[i] != '"'; ++i) {
+        if (id[i] == '\\') ++i;
+        *value += id.at(i);
+      }
+      id.remove_prefix(i + 1);
+    }
+    if (id.starts_with(' ')) id.remove_prefix(1);
+    if (key) {
+      out.emplace_back(*key, std::move(value));
+      key.reset();
+    } else {
+      key = value;
+    }
+  }
+  return out;
 }
 
 std::uint16_t port(const std::string& text) {
@@ -173,6 +205,15 @@ class BackendReplay {
     backend.client = {*client, port(id_value(id, "x-originating-port"))};
     backend.local = {*local, port(id_value(id, "x-connected-port"))};
     backend.ttl = port(id_value(id, "x-proxy-ttl"));
+    backend.client_id.clear();
+    const bool from_passdb = !backend.forward.empty();
+    for (const auto& [key, value] : id_pairs(id)) {
+      // The client's own words (imap_id_retain), and what a trusted hop forwarded.
+      if (!key.starts_with("x-")) backend.client_id.emplace_back(key, value);
+      if (key.starts_with("x-forward-") && !from_passdb) {
+        backend.forward.emplace_back(key.substr(10), value.value_or(""));
+      }
+    }
   }
 
   void on_backend(const std::string& line) {
@@ -308,7 +349,7 @@ TEST(ImapBackendTranscripts, AreRepeatedLineForLine) {
   std::set<std::string> left_out;
   for (const Row& row : read_table("imap-not-replayed.tsv")) left_out.insert(row.at(0));
   std::size_t replayed = 0;
-  for (const std::string& file : transcripts("proxy-imap-")) {
+  for (const std::string& file : transcripts("proxy-")) {
     if (left_out.count(file) != 0) continue;
     SCOPED_TRACE(file);
     const Transcript recorded = read_transcript(file, false);
@@ -317,8 +358,8 @@ TEST(ImapBackendTranscripts, AreRepeatedLineForLine) {
     replay.run(kUncut);
     ++replayed;
   }
-  EXPECT_GE(replayed, 50U);
-  EXPECT_EQ(differences.unused("proxy-imap-"), std::vector<std::string>{});
+  EXPECT_GE(replayed, 60U);
+  EXPECT_EQ(differences.unused("proxy-"), std::vector<std::string>{});
 }
 
 /// A backend may go away behind any line; what was sent until then is what the recording has.
@@ -326,7 +367,7 @@ TEST(ImapBackendTranscripts, CutBehindAnyLineSendNothingElse) {
   Differences differences;
   std::set<std::string> left_out;
   for (const Row& row : read_table("imap-not-replayed.tsv")) left_out.insert(row.at(0));
-  for (const std::string& file : transcripts("proxy-imap-")) {
+  for (const std::string& file : transcripts("proxy-")) {
     if (left_out.count(file) != 0) continue;
     SCOPED_TRACE(file);
     const Transcript recorded = read_transcript(file, false);

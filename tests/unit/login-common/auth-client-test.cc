@@ -174,7 +174,7 @@ TEST_F(Fixture, CancelledRequestsAreNotAnswered) {
 }
 
 TEST_F(Fixture, HostileAnswersCloseTheConnection) {
-  for (const std::string& bad : {std::string("OK\t0\tuser=x\n"), std::string("CONT\t1\t***\n"),
+  for (const std::string& bad : {std::string("OK\t0\tuser=x\n"), std::string("CONT\tx\tAA==\n"),
                                  std::string("VERSION\t1\t2\n"), std::string(70000, 'x')}) {
     SCOPED_TRACE(bad.substr(0, 20));
     say(kHello);
@@ -189,6 +189,20 @@ TEST_F(Fixture, HostileAnswersCloseTheConnection) {
     ASSERT_TRUE(test::run_until(loop, [this, before]() { return connects > before; }));
     test::run_dry(loop);
   }
+}
+
+TEST_F(Fixture, AnAnswerOfNoUseFailsItsRequestAlone_T_NET_18) {
+  say(kHello);
+  ask();
+  const auto other = ask();
+  test::run_dry(loop);
+  heard();
+  say("CONT\t1\t***\n");
+  EXPECT_TRUE(client.ready());
+  EXPECT_EQ(listener.said, "fail;");
+  EXPECT_NE(heard().find("CANCEL\t1\n"), std::string::npos);
+  say("OK\t" + std::to_string(other) + "\tuser=u\n");
+  EXPECT_EQ(listener.said, "fail;ok u;");
 }
 
 TEST_F(Fixture, AConnectionThatNeverWorkedIsTold) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace postern::login {
 namespace {
 
@@ -47,6 +49,43 @@ TEST(BackendRecord, AFailureOlderThanASuccessIsNoNews) {
   record.on_success(kNow + seconds(50));
   record.on_failure(kNow + seconds(100), kNow);
   EXPECT_FALSE(record.is_down(seconds(30)));
+}
+
+/// Ten sessions and five seconds: what Dovecot was recorded to do (proxy-max-disconnect-delay).
+TEST(BackendRecord, ClientsOfADeadBackendAreToldOneAfterAnother_T_BCK_07) {
+  BackendRecord record;
+  record.sessions = 10;
+  std::vector<long> waits;
+  for (int i = 0; i < 10; ++i) {
+    const auto wait = record.on_disconnect(kNow, seconds(5), milliseconds(7));
+    waits.push_back(wait.count());
+    --record.sessions;
+    if (wait.count() > 0) ++record.lingering;
+  }
+  EXPECT_EQ(waits, (std::vector<long>{0, 0, 1507, 2007, 2507, 3007, 3507, 4007, 4507, 5007}));
+}
+
+TEST(BackendRecord, AConnectionEndsTheSpreadingOfDisconnects) {
+  BackendRecord record;
+  record.sessions = 4;
+  std::vector<bool> waits;
+  for (int i = 0; i < 4; ++i) {
+    if (i == 3) record.on_connected();
+    waits.push_back(record.on_disconnect(kNow, seconds(2), milliseconds(0)).count() > 0);
+    --record.sessions;
+  }
+  EXPECT_EQ(waits, (std::vector<bool>{false, false, true, false}));
+}
+
+TEST(BackendRecord, WhatIsNotYetToldIsToldLaterNotAtOnce) {
+  BackendRecord record;
+  record.sessions = 2;
+  record.lingering = 1;
+  record.disconnects = 1;
+  record.disconnects_start = kNow;
+  EXPECT_GT(record.on_disconnect(kNow, seconds(10), milliseconds(0)).count(), 0);
+  // Its time may have passed meanwhile.
+  EXPECT_EQ(record.on_disconnect(kNow + seconds(60), seconds(10), milliseconds(0)).count(), 0);
 }
 
 TEST(BackendRecords, AreKeyedByAddressAndPortAndBounded) {

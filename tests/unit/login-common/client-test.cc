@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/socket.h"
@@ -324,6 +326,130 @@ TEST(Client, StartsTlsWhereNothingFollowed) {
   EXPECT_EQ(peer.heard, "echo x\n");
 }
 
+/// A client's hello that was sent along with STARTTLS, whole or in part, is TLS's. T-TLS-01
+TEST(Client, StartsTlsWithAHelloThatCameAlong) {
+  const test::TestCertificate pem = test::make_certificate(test::TestCertificateSpec(), nullptr);
+  for (const std::size_t along : {std::size_t{1}, std::size_t{2}, std::size_t{100}, SIZE_MAX}) {
+    SCOPED_TRACE(along);
+    Process process(Given{{"ssl_cert", pem.chain}, {"ssl_key", pem.key}});
+    process.auth_is_ready();
+    const UniqueFd fd = process.connect();
+    process.hear(fd);
+    // The peer's TLS is in a connection of its own, whose bytes are carried over.
+    auto ends = io::socket_pair(SOCK_STREAM);
+    TlsPeer peer(process.loop, std::move(ends.value().first));
+    const UniqueFd wire = std::move(ends.value().second);
+    const std::string hello = process.hear(wire);
+    ASSERT_GT(hello.size(), 100U);
+    const std::size_t first = std::min(along, hello.size());
+    std::string answer = process.talk(fd, "TLS\n" + hello.substr(0, first));
+    ASSERT_TRUE(answer.starts_with("go\n")) << answer;
+    answer.erase(0, 3);
+    if (first < hello.size()) answer += process.talk(fd, hello.substr(first));
+    for (int i = 0; i < 10 && !peer.started; ++i) {
+      const std::string back = answer.empty() ? std::string() : process.talk(wire, answer);
+      answer = back.empty() ? process.hear(fd) : process.talk(fd, back);
+    }
+    ASSERT_TRUE(peer.started) << peer.heard;
+    EXPECT_EQ(peer.stream.write("x\n").status, io::IoStatus::ok);
+    for (int i = 0; i < 10 && peer.heard.empty(); ++i) {
+      const std::string more = process.hear(wire);
+      answer += more.empty() ? process.hear(fd) : process.talk(fd, more);
+      if (!answer.empty()) process.talk(wire, std::exchange(answer, {}));
+    }
+    EXPECT_EQ(peer.heard, "echo x\n");
+  }
+}
+
+TEST(Client, HasSoLongForAHandshakeAndNoLonger_T_NET_04) {
+  const test::TestCertificate pem = test::make_certificate(test::TestCertificateSpec(), nullptr);
+  Process process(Given{{"ssl_cert", pem.chain}, {"ssl_key", pem.key}});
+  process.shared.handshake_timeout = io::Milliseconds(100);
+  process.auth_is_ready();
+  process.listener.ssl = true;
+  const UniqueFd fd = process.connect();
+  EXPECT_EQ(process.talk(fd, "\x16\x03\x01"), "");
+  ASSERT_TRUE(test::run_until(process.loop, [&process]() { return process.table.empty(); }));
+  EXPECT_EQ(process.hear(fd), "EOF");
+}
+
+/// Recorded: proxy-admin-list-kick, carol.
+TEST(Client, KickedAtItsBackendIsLoggedAsAProxiedOne) {
+  test::LogCapture log;
+  Process process(Given{});
+  test::ScriptedBackend backend(process.loop, {{{test::Act::send, "* OK ready\r\n"}}});
+  process.auth_is_ready();
+  const UniqueFd fd = process.connect();
+  process.hear(fd);
+  process.talk(fd, "AUTH PLAIN\n");
+  const std::string port = std::to_string(backend.port());
+  process.auth_says("OK\t1\tuser=carol\tproxy\tpass=x\thost=127.0.0.1\tport=" + port + "\n");
+  ASSERT_TRUE(test::run_until(
+      process.loop, [&backend]() { return backend.count() == 1 && !backend.last().got.empty(); }));
+  const auto mask = SessionMask::parse({"user=carol"});
+  EXPECT_EQ(process.table.kick(mask.value()), 1U);
+  EXPECT_EQ(process.hear(fd), "EOF");
+  EXPECT_NE(log.text().find("Info: proxy(carol,127.0.0.1:" + port +
+                            "): Disconnected by proxy: Kicked by admin (internal failure, 1 "
+                            "successful auths): user=<carol>, method=PLAIN, "),
+            std::string::npos)
+      << log.text();
+}
+
+/// Recorded: proxy-client-gone-during-login.
+TEST(Client, GoneWhileItsBackendIsAskedIsNotAFailedLogin) {
+  test::LogCapture log;
+  Process process(Given{});
+  test::ScriptedBackend backend(process.loop, {{{test::Act::send, "* OK ready\r\n"}}});
+  process.auth_is_ready();
+  UniqueFd fd = process.connect();
+  process.hear(fd);
+  process.talk(fd, "AUTH PLAIN\n");
+  process.auth_says("OK\t1\tuser=joe\tproxy\tpass=x\thost=127.0.0.1\tport=" +
+                    std::to_string(backend.port()) + "\n");
+  ASSERT_TRUE(test::run_until(
+      process.loop, [&backend]() { return backend.count() == 1 && !backend.last().got.empty(); }));
+  fd.reset();
+  ASSERT_TRUE(test::run_until(process.loop, [&process]() { return process.table.empty(); }));
+  ASSERT_TRUE(test::run_until(process.loop, [&backend]() { return backend.last().eof; }));
+  EXPECT_NE(log.text().find("Disconnected: Connection closed (internal failure, 1 successful "
+                            "auths): user=<joe>, method=PLAIN, "),
+            std::string::npos)
+      << log.text();
+}
+
+TEST(Client, IsNotBlamedForTemporaryFailures) {
+  Process process(Given{{"login_max_auth_attempts", "1"}});
+  process.auth_is_ready();
+  const UniqueFd fd = process.connect();
+  process.hear(fd);
+  process.talk(fd, "AUTH PLAIN\n");
+  process.auth_says("FAIL\t1\tuser=a\tcode=temp_fail\n");
+  EXPECT_EQ(process.hear(fd), failed(Outcome::temp_fail));
+  EXPECT_EQ(process.talk(fd, "x\n"), "echo x\n");
+}
+
+TEST(ClientTable, EvictsFromWhoHoldsTheMost_T_NET_01) {
+  Process process(Given{{"login_trusted_networks", "127.0.0.0/8 2001:db8::/32"}});
+  process.auth_is_ready();
+  process.rip = "127.0.0.5";
+  const UniqueFd lonely = process.connect();
+  std::vector<UniqueFd> crowd;
+  for (const char* ip : {"2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"}) {
+    process.rip = ip;
+    crowd.push_back(process.connect());
+    process.hear(crowd.back());
+  }
+  process.hear(lonely);
+  process.table.evict(2);
+  EXPECT_EQ(process.hear(crowd[0]), "bye Connection queue full\n");
+  EXPECT_EQ(process.hear(crowd[1]), "bye Connection queue full\n");
+  EXPECT_EQ(process.hear(crowd[2]), "");
+  EXPECT_EQ(process.hear(lonely), "");
+  process.table.evict(1);  // one each: the older one
+  EXPECT_EQ(process.hear(lonely), "bye Connection queue full\n");
+}
+
 TEST(ClientTable, EvictsTheOldestThatAreIdle) {
   Process process(Given{});
   process.auth_is_ready();
@@ -342,7 +468,7 @@ TEST(ClientTable, EvictsTheOldestThatAreIdle) {
 }
 
 TEST(ClientTable, EndsAClientThatLeavesInAnyState) {
-  for (const char* text : {"", "AUTH PLAIN\n", "AUTH PLA"}) {
+  for (const char* text : {"", "AUTH PLA"}) {
     Process process(Given{});
     process.auth_is_ready();
     UniqueFd fd = process.connect();
@@ -352,6 +478,51 @@ TEST(ClientTable, EndsAClientThatLeavesInAnyState) {
     ASSERT_TRUE(test::run_until(process.loop, [&process]() { return process.table.empty(); }));
     EXPECT_EQ(process.auth.open_requests(), 0U);
   }
+}
+
+/// Recorded: imap-auth-fail-disconnect. Who does not wait for the answer has tried all the same.
+TEST(ClientTable, HearsAuthOutOverWhoHasLeft) {
+  struct Case {
+    const char* reply;
+    const char* remark;
+  };
+  for (const Case& one :
+       {Case{"FAIL\t1\tuser=a\n", "(auth failed, 1 attempts in 0 secs): user=<a>"},
+        Case{"OK\t1\tuser=a\tproxy\tpass=x\thost=127.0.0.1\tport=9\n",
+             "(internal failure, 1 successful auths): user=<a>"},
+        Case{"CONT\t1\tQQ==\n", "(client didn't finish SASL auth, waited 0 secs): user=<>"}}) {
+    SCOPED_TRACE(one.reply);
+    test::LogCapture log;
+    Process process(Given{});
+    process.auth_is_ready();
+    UniqueFd fd = process.connect();
+    process.hear(fd);
+    process.talk(fd, "AUTH PLAIN\nAUTH PLAIN\n");
+    fd.reset();
+    test::run_dry(process.loop);
+    EXPECT_EQ(process.auth.open_requests(), 1U);
+    process.auth_says(one.reply);
+    EXPECT_TRUE(process.table.empty());
+    EXPECT_EQ(process.auth.open_requests(), 0U);
+    EXPECT_NE(log.text().find(std::string("Disconnected: Connection closed ") + one.remark),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST(ClientTable, MakesRoomAtTheCostOfWhoHasLeft) {
+  Process process(Given{});
+  process.auth_is_ready();
+  UniqueFd fd = process.connect();
+  process.hear(fd);
+  process.talk(fd, "AUTH PLAIN\n");
+  process.table.evict(1);
+  EXPECT_EQ(process.table.size(), 1U);
+  fd.reset();
+  test::run_dry(process.loop);
+  process.table.evict(1);
+  EXPECT_TRUE(process.table.empty());
+  EXPECT_EQ(process.auth.open_requests(), 0U);
 }
 
 TEST(ClientTable, DoesNotReadFromWhoDoesNotRead) {

@@ -37,6 +37,19 @@ TEST(LogElements, LeaveOutWhatIsEmptyButTheUser) {
             "user=<>, rip=127.0.0.2, lip=127.0.0.1, session=<d3HWAcRg95N/AAAC>");
 }
 
+/// Recorded: imap-line-1000.
+TEST(LogElements, CutLongNamesAtDovecotsLength) {
+  const config::LoginSettings settings;
+  LogFacts facts = recorded();
+  const std::string name(81, 'x');
+  facts.user = name;
+  EXPECT_TRUE(
+      log_elements(settings).render(facts).starts_with("user=<" + std::string(77, 'x') + "...>, "));
+  facts.user = std::string_view(name).substr(1);
+  EXPECT_TRUE(
+      log_elements(settings).render(facts).starts_with("user=<" + std::string(80, 'x') + ">, "));
+}
+
 TEST(LogElements, CannotBeForgedByAUserName) {
   const config::LoginSettings settings;
   LogFacts facts = recorded();

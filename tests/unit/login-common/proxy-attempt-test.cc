@@ -336,6 +336,70 @@ TEST_F(ProxyLogin, AnswersBeforeTheQuestionAreRefused) {
       << log.text();
 }
 
+/// Two questions, one after the other: the second's answer may not be there before it.
+class TwoQuestions final : public BackendDialogue {
+ public:
+  explicit TwoQuestions(const BackendTarget& /*target*/) {}
+  Then on_line(std::string_view line, WipingBuffer& out, WipingBuffer& to_client) override {
+    if (line.starts_with("* ")) {
+      if (line == "* OK") out += "ONE\r\n";
+      return Then::read_line;
+    }
+    if (line == "1") {
+      out += "TWO\r\n";
+      return Then::read_line;
+    }
+    to_client += "a OK in\r\n";
+    return Then::logged_in;
+  }
+  Then on_tls_started(WipingBuffer& /*out*/) override { return Then::read_line; }
+  std::string state() const override { return "two"; }
+  const Failure& failure() const override { return failure_; }
+
+ private:
+  Failure failure_;
+};
+
+TEST_F(ProxyLogin, AnAnswerBeforeALaterQuestionIsRefusedToo_T_BCK_01) {
+  core_ = ProxyCore::make(loop_,
+                          {"imap", 143, 993,
+                           [](const BackendTarget& target) -> std::unique_ptr<BackendDialogue> {
+                             return std::make_unique<TwoQuestions>(target);
+                           }},
+                          {});
+  struct Case {
+    ScriptedBackend::Script script;
+    bool good;
+  };
+  const std::vector<Case> cases{
+      {{{Act::send, "* OK\r\n"}, {Act::expect, "ONE"}, {Act::send, "1\r\n2\r\n"}}, false},
+      // Half of it was there.
+      {{{Act::send, "* OK\r\n"},
+        {Act::expect, "ONE"},
+        {Act::send, "1\r\n2"},
+        {Act::expect, "TWO"},
+        {Act::send, "\r\n"}},
+       false},
+      // What answers nothing may come at any time.
+      {{{Act::send, "* OK\r\n"},
+        {Act::expect, "ONE"},
+        {Act::send, "1\r\n* note\r\n"},
+        {Act::expect, "TWO"},
+        {Act::send, "2\r\n"}},
+       true}};
+  for (const Case& one : cases) {
+    LogCapture log;
+    ScriptedBackend backend(loop_, {one.script});
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_EQ(login.verdict->logged_in, one.good);
+    EXPECT_EQ(log.text().find("Remote server sent invalid input: Answer before the command: 2: ") !=
+                  std::string::npos,
+              !one.good)
+        << log.text();
+  }
+}
+
 TEST_F(ProxyLogin, EachVerdictOfTheBackendHasItsReply) {
   settings_->auth_verbose = true;
   struct Row {

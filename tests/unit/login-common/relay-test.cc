@@ -308,6 +308,72 @@ TEST_F(RelayTest, KickEndsWhomItPicksAndSaysWhy) {
       << log.text();
 }
 
+/// A session whose client has to wait for its turn: many others were there and went.
+class RelayLinger : public RelayTest {
+ protected:
+  RelayLinger() {
+    settings_->login_proxy_max_disconnect_delay = std::chrono::milliseconds(1000);
+    record_.sessions = 3;
+    record_.disconnects = 2;
+    record_.disconnects_start = loop_.now();
+    record_.lingering = 1;
+    gather();
+  }
+};
+
+TEST_F(RelayLinger, ClientLearnsLaterThatItsBackendIsGone_T_BCK_07) {
+  LogCapture log;
+  start();
+  const io::TimePoint before = loop_.now();
+  backend_.far.say("* BYE\r\n");
+  run_dry(loop_);
+  backend_.far.stream.close();
+  wait([&] { return record_.lingering == 2; });
+  EXPECT_EQ(client_.far.gathered, "* BYE\r\n");
+  EXPECT_FALSE(client_.far.eof);
+  EXPECT_EQ(record_.sessions, 3U);
+  unsigned rows = 0;
+  relay_.for_each([&rows](const SessionRow&) { ++rows; });
+  EXPECT_EQ(rows, 0U);
+  client_.far.say("a NOOP\r\n");
+  wait([&] { return client_.far.eof; });
+  EXPECT_GE(loop_.now() - before, std::chrono::milliseconds(300));
+  EXPECT_FALSE(client_.far.broken);
+  EXPECT_EQ(relay_.count(), 0U);
+  EXPECT_EQ(record_.lingering, 1U);
+  EXPECT_NE(log.text().find("Disconnected by server (0s idle, in=10, out=107) - disconnecting "
+                            "client in "),
+            std::string::npos)
+      << log.text();
+}
+
+TEST_F(RelayLinger, ClientThatLeavesIsNotWaitedFor) {
+  start({}, {}, true);
+  backend_.far.stream.close();
+  wait([&] { return record_.lingering == 2; });
+  client_.far.stream.close();
+  wait([&] { return relay_.count() == 0; });
+  EXPECT_EQ(record_.lingering, 1U);
+}
+
+TEST_F(RelayLinger, OwnEndIsNotSpread) {
+  start();
+  relay_.kick([](const SessionRow&) { return true; }, "Process shutting down");
+  EXPECT_EQ(relay_.count(), 0U);
+}
+
+TEST_F(RelayLinger, AnEndWhileItLingersIsNow) {
+  LogCapture log;
+  start();
+  EXPECT_EQ(relay_.kick([](const SessionRow&) { return true; }, "Kicked by admin", true), 1U);
+  EXPECT_EQ(relay_.count(), 1U);
+  EXPECT_EQ(relay_.kick([](const SessionRow&) { return true; }, "Process shutting down"), 0U);
+  EXPECT_EQ(relay_.count(), 0U);
+  EXPECT_EQ(log.text().find("Process shutting down"), std::string::npos);
+  EXPECT_NE(log.text().find("Disconnected by proxy: Kicked by admin - disconnecting client in "),
+            std::string::npos);
+}
+
 TEST_F(RelayTest, IdleSessionsEndWhenTheSettingSaysSo) {
   settings_->proxy_idle_timeout = std::chrono::milliseconds(300);
   LogCapture log;

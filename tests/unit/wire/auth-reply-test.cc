@@ -102,34 +102,18 @@ TEST(AuthReply, ReadsFailWithCodesOldAndNew) {
   EXPECT_EQ(parsed<AuthReplyFail>("FAIL\t3\tauthz").code, Code::authz_fail);
   EXPECT_EQ(parsed<AuthReplyFail>("FAIL\t3\tcode=pass_expired").code, Code::pass_expired);
   EXPECT_EQ(parsed<AuthReplyFail>("FAIL\t3\tcode=something").code, Code::none);
+  EXPECT_EQ(parsed<AuthReplyFail>("FAIL\t3\tcode=auth_mech_ssl_required").code,
+            Code::mech_ssl_required);
   const auto fail = parsed<AuthReplyFail>("FAIL\t3\tuser=u\treason=Slow down\tnodelay");
   EXPECT_EQ(fail.reason, "Slow down");
   EXPECT_TRUE(fail.nodelay);
 }
 
 TEST(AuthReply, RefusesWhatIsNotTheProtocol) {
-  for (const char* line : {"OK",
-                           "OK\t",
-                           "OK\t0\tuser=a",
-                           "OK\tx\tuser=a",
-                           "OK\t1",
-                           "OK\t1\tuser=",
-                           "OK\t-1\tuser=a",
-                           "OK\t4294967296\tuser=a",
-                           "FAIL",
-                           "FAIL\t0",
-                           "CONT\t1",
-                           "CONT\t1\tnot base64",
-                           "CONT\t\tAA==",
-                           "CONT\t1\tAA==\r\n",
-                           "VERSION\t1",
-                           "VERSION\tx\t2",
-                           "MECH",
-                           "MECH\t",
-                           "MECH\tA B",
-                           "SPID",
-                           "COOKIE\tshort",
-                           "COOKIE\tg123456789abcdef0123456789abcdef"}) {
+  for (const char* line :
+       {"OK", "OK\t", "OK\t0\tuser=a", "OK\tx\tuser=a", "OK\t-1\tuser=a", "OK\t4294967296\tuser=a",
+        "FAIL", "FAIL\t0", "CONT", "CONT\t\tAA==", "VERSION\t1", "VERSION\tx\t2", "MECH", "MECH\t",
+        "MECH\tA B", "SPID", "COOKIE\tshort", "COOKIE\tg123456789abcdef0123456789abcdef"}) {
     SCOPED_TRACE(line);
     EXPECT_FALSE(parse_auth_reply(line).ok());
   }
@@ -146,7 +130,21 @@ TEST(AuthReply, SkipsWhatItDoesNotKnow) {
 TEST(AuthReply, BoundsTheFieldsOfOneReply) {
   std::string line = "OK\t1\tuser=a";
   for (std::size_t i = 0; i < kMaxAuthReplyFields; ++i) line += "\tx=y";
-  EXPECT_FALSE(parse_auth_reply(line).ok());
+  const auto fail = parsed<AuthReplyFail>(line);
+  EXPECT_EQ(fail.broken, "OK with too many fields");
+  EXPECT_EQ(fail.code, AuthReplyFail::Code::temp_fail);
+}
+
+/// Or one odd row of a passdb would cost every login in flight its connection.
+TEST(AuthReply, FailsTheRequestAloneWhereItsAnswerIsNoUse_T_NET_18) {
+  for (const char* line : {"OK\t7", "OK\t7\tuser=", "OK\t7\tproxy\thost=x", "CONT\t7",
+                           "CONT\t7\tnot base64", "CONT\t7\tAA==\r"}) {
+    SCOPED_TRACE(line);
+    const auto fail = parsed<AuthReplyFail>(line);
+    EXPECT_EQ(fail.id, 7U);
+    EXPECT_EQ(fail.code, AuthReplyFail::Code::temp_fail);
+    EXPECT_FALSE(fail.broken.empty());
+  }
 }
 
 TEST(AuthRequest, IsWrittenAsDovecotWritesIt) {

@@ -250,7 +250,52 @@ class TestCertificates:
         assert login(postern)[0].startswith("NO ")
 
 
+    def test_success_between_two_questions_is_not_believed_T_BCK_01(self, postern, fake_backend):
+        postern.settings["login_proxy_max_reconnects"] = "0"
+
+        def hasty(talk):  # without a list of capabilities LOGIN is only sent behind the reply to CAPABILITY
+            talk.send(b"* OK hello\r\n")
+            tag = talk.line().split(b" ")[0]
+            talk.send(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\nL OK come in\r\n")
+            talk.line()
+            time.sleep(3)
+        send_to(postern, fake_backend(hasty).port, proxy_timeout="2")
+        reply, _ = login(postern)
+        assert reply == UNAVAILABLE
+        postern.wait_log(r"Remote server sent invalid input: Answer before the command: L OK come in")
+
+    def test_strange_codes_do_not_carry_its_text_and_alerts_can_be_turned_off_T_BCK_08(self, make_postern, fake_backend):
+        def refuse(talk):
+            talk.send(fakes.GREETING)
+            while True:
+                if talk.line().startswith(b"L "):
+                    talk.send(b"* OK [ALERT] evil.example\r\nL NO [ALERT] evil.example\r\n")
+        port = fake_backend(refuse).port
+        for alerts in ("yes", "no"):
+            postern = make_postern()
+            postern.settings["proxy_alerts"] = alerts
+            send_to(postern, port)
+            with Imap(postern.port) as client:
+                lines = client.command("LOGIN u1 pw-of-u1-3b9d")
+            assert any("evil.example" in line for line in lines) == (alerts == "yes"), lines
+
+
 class TestLoops:
+    def test_used_up_hops_are_refused_and_named_T_USR_04(self, postern, user, backend):
+        """Recorded: proxy-ttl-1."""
+        name, password = user()
+        postern.settings["login_trusted_networks"] = "127.0.0.0/8"
+        postern.start()
+        for ttl in (0, 1):
+            with Imap(postern.port) as client:
+                client.command(f'ID ("x-proxy-ttl" "{ttl}")')
+                assert client.login(name, password) == "NO [SERVERBUG] Account is temporarily unavailable."
+        postern.wait_log(rf"imap-login: Error: proxy\({name},127\.0\.0\.1:{backend.port}\): Aborting due to remote "
+                         r"server: TTL reached zero - proxies appear to be looping\?: user=<")
+        with Imap(postern.port) as client:
+            client.command('ID ("x-proxy-ttl" "2")')
+            assert client.login(name, password).startswith("OK ")
+
     def test_a_destination_that_is_our_own_listener_is_refused_T_USR_04(self, postern):
         postern.add_user("u1", "pw-of-u1-3b9d", proxy="y", host="127.0.0.1", port=postern.port)
         postern.start()

@@ -8,6 +8,18 @@ from harness.imap import Imap
 from harness.procs import wait_for
 
 
+def test_a_sessions_row_says_how_its_client_is_secured(postern, user, tls):
+    name, password = user()
+    postern.settings["disable_plaintext_auth"] = "no"
+    postern.start()
+    for context, source, expected in ((None, "127.0.0.1", "secured"), (None, "127.0.0.2", ""), (tls, "127.0.0.2", "TLS")):
+        with Imap(postern.tls_port if context else postern.port, context, source=(source, 0)) as client:
+            assert client.login(name, password).startswith("OK ")
+            rows = wait_for("one session", lambda: len(r := postern.ctl("who", "-1", form="json").json()) == 1 and r)
+            assert rows[0]["secured"] == expected, rows
+        wait_for("its end", lambda: postern.ctl("who", "-1", form="json").json() == [])
+
+
 def test_destuser_is_the_name_at_the_backend(postern, user, backend):
     name, password = user(destuser="inside-name")
     postern.start()

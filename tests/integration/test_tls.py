@@ -122,3 +122,50 @@ def test_without_ssl_nothing_offers_it(postern):
         assert client.command("STARTTLS")[-1].endswith("BAD TLS support isn't enabled.")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", postern.tls_port)) != 0
+
+
+def test_a_hello_in_the_same_packet_as_starttls_is_answered_T_TLS_01(postern, authority):
+    """Dovecot gives everything behind STARTTLS to TLS; a client in a hurry does not notice that it should have waited."""
+    postern.start()
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting(authority.cert).wrap_bio(into, out, server_hostname="localhost")
+    with Imap(postern.port) as client:
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        client.send(b"a STARTTLS\r\n" + out.read())
+        assert client.line() == "a OK Begin TLS negotiation now."
+        shaken = False
+        while not shaken:
+            data = client._file.read1(65536)
+            assert data, postern.log_text()
+            into.write(data)
+            try:
+                tls.do_handshake()
+                shaken = True
+            except ssl.SSLWantReadError:
+                pass
+            client.send(out.read())
+        tls.write(b"b NOOP\r\n")
+        client.send(out.read())
+        while True:
+            try:
+                assert tls.read(1000) == b"b OK NOOP completed.\r\n"
+                break
+            except ssl.SSLWantReadError:
+                into.write(client._file.read1(65536))
+
+
+@pytest.mark.parametrize("offered,agreed", [([], None), (["imap"], "imap"), (["h2", "imap"], "imap"), (["http/1.1"], ssl.SSLError)])
+def test_another_protocol_by_alpn_is_refused_T_TLS_09(postern, authority, offered, agreed):
+    postern.start()
+    context = trusting(authority.cert)
+    if offered:
+        context.set_alpn_protocols(offered)
+    if agreed is ssl.SSLError:
+        with pytest.raises(ssl.SSLError):
+            Imap(postern.tls_port, context)
+        postern.wait_log(r"SSL_accept\(\) failed: .*no application protocol")
+        return
+    with Imap(postern.tls_port, context) as client:
+        assert client.greeting.startswith("* OK ")
+        assert client.socket.selected_alpn_protocol() == agreed

@@ -155,7 +155,7 @@ def test_the_filter_of_fail2ban_for_dovecot_finds_attackers_and_nobody_else(post
     log.write_text("\n".join(lines) + "\n")
     done = subprocess.run(["fail2ban-regex", "--print-all-matched", str(log), str(FILTER)], capture_output=True, text=True,
                           timeout=60)
-    found = [line for line in done.stdout.splitlines() if line.lstrip().startswith("|") and "-login: " in line]
+    found = done.stdout.partition("Matched line(s):")[2].partition("`-")[0].splitlines()
     assert any("rip=127.0.0.12" in line and "disallowed plaintext auth" in line for line in found), done.stdout
     assert any("(auth failed, 2 attempts in" in line for line in found), done.stdout
     assert not any("127.0.0.13" in line or "proxy(" in line for line in found), done.stdout

@@ -18,6 +18,7 @@ std::uint64_t Questions::ask(const std::vector<std::pair<ServiceRun*, Child*>>& 
   Question question;
   question.answer = std::move(answer);
   question.deadline = io::Clock::now() + kDeadline;
+  question.end = io::Clock::now() + kLongest;
   question.open = static_cast<unsigned>(children.size());
   questions_.emplace(number, std::move(question));
   for (const auto& [run, child] : children) {
@@ -55,9 +56,10 @@ void Questions::on_row(const ServiceRun& run, const Child& child, const RowMessa
   // An id that was not given to this child is not its to answer.
   if (call == calls_.end() || call->second.child != &child) return;
   const auto question = questions_.find(call->second.question);
-  if (question != questions_.end() && question->second.answer.row) {
-    question->second.answer.row(run, child.pid(), row);
-  }
+  if (question == questions_.end()) return;
+  // A hundred thousand sessions take their time; the timer finds the new deadline.
+  question->second.deadline = std::min(io::Clock::now() + kDeadline, question->second.end);
+  if (question->second.answer.row) question->second.answer.row(run, child.pid(), row);
 }
 
 void Questions::on_done(const Child& child, const DoneMessage& done) {

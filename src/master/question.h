@@ -23,7 +23,8 @@ class Questions {
     /// All have answered: the texts of their `done`, the worst code, and how many did not answer.
     std::function<void(int code, const std::vector<std::string>& texts, unsigned silent)> done;
   };
-  static constexpr io::Milliseconds kDeadline{5000};
+  static constexpr io::Milliseconds kDeadline{5000};   // after the last word of anybody
+  static constexpr io::Milliseconds kLongest{60'000};  // whatever is said
 
   explicit Questions(io::Loop& loop);
 
@@ -43,7 +44,7 @@ class Questions {
  private:
   struct Question {
     Answer answer;
-    io::TimePoint deadline;
+    io::TimePoint deadline, end;
     unsigned open = 0;
     unsigned silent = 0;
     int code = 0;

@@ -1,6 +1,7 @@
 #include "master/question.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 
@@ -277,6 +278,29 @@ TEST(Questions, OneThatSaysNothingIsSilentAfterTheDeadline) {
   bench.say(two, "done\t" + second + "\t0\t1");
   EXPECT_EQ(bench.ends, 1u);
   EXPECT_TRUE(bench.rows.empty());
+}
+
+TEST(Questions, OneThatIsStillTalkingIsWaitedFor) {
+  Bench bench;
+  Bench::Fake& one = bench.add(101);
+  const io::TimePoint begin = io::Clock::now();
+  bench.ask();
+  const std::string id = bench.hear_call(one);
+  const auto until = [&](io::Milliseconds time) {
+    while (io::Clock::now() - begin < time) {
+      bench.loop.run_once(false);
+      ::poll(nullptr, 0, 10);
+    }
+  };
+  until(Questions::kDeadline / 2);
+  bench.say(one, "row\t" + id + "\tuser=u1");
+  until(Questions::kDeadline + io::Milliseconds{500});
+  EXPECT_EQ(bench.ends, 0u);
+  bench.say(one, "row\t" + id + "\tuser=u2");
+  bench.say(one, "done\t" + id + "\t0");
+  EXPECT_EQ(bench.ends, 1u);
+  EXPECT_EQ(bench.silent, 0u);
+  EXPECT_EQ(bench.rows.size(), 2u);
 }
 
 }  // namespace

@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::string_view kBom = "\xef\xbb\xbf";
 
-bool is_utf8(std::string_view text) {
-  // log_safe_line() turns what is not UTF-8 into '?' and leaves the rest alone.
-  return log_safe_line(text, text.size()) == text;
-}
-
 /// The position of the first byte that may not stand in a line, or npos.
 std::size_t find_control(std::string_view line) noexcept {
   const auto* const found = std::find_if(line.begin(), line.end(), [](char c) {

@@ -48,6 +48,18 @@ std::size_t utf8_length(std::string_view text) noexcept {
   return 0;
 }
 
+/// A character of `n` bytes that is no text of its own: C1 controls, and what makes a terminal end
+/// a line or write from right to left (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069).
+bool is_control(std::string_view text, std::size_t n) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (n == 1) return byte(0) < 0x20 || byte(0) == 0x7f;
+  if (n == 2) return (byte(0) == 0xc2 && byte(1) < 0xa0) || (byte(0) == 0xd8 && byte(1) == 0x9c);
+  if (n != 3 || byte(0) != 0xe2) return false;
+  const unsigned char last = byte(2);
+  if (byte(1) == 0x80) return last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae);
+  return byte(1) == 0x81 && last >= 0xa6 && last <= 0xa9;
+}
+
 std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
   std::string out;
   std::size_t i = 0;
@@ -68,11 +80,9 @@ std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
       out += "...";
       return out;
     }
-    const auto c = static_cast<unsigned char>(bytes[i]);
-    const bool control = c < 0x20 || c == 0x7f ||
-                         (n == 2 && c == 0xc2 && static_cast<unsigned char>(bytes[i + 1]) < 0xa0);
+    const char c = bytes[i];
     const bool angle = !keep_angles && (c == '<' || c == '>');
-    if (n == 0 || control || angle) {
+    if (n == 0 || is_control(bytes.substr(i), n) || angle) {
       out += '?';
       i += std::max<std::size_t>(n, 1);
     } else {
@@ -133,6 +143,15 @@ std::optional<std::uint64_t> decimal(std::string_view text, std::uint64_t min,
   const auto [stop, ec] = std::from_chars(text.data(), end, n);
   if (ec != std::errc{} || stop != end || n < min || n > max) return std::nullopt;
   return n;
+}
+
+bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    if (n == 0) return false;
+    text.remove_prefix(n);
+  }
+  return true;
 }
 
 std::string log_safe(std::string_view bytes, std::size_t max) {

@@ -34,8 +34,12 @@ std::vector<std::string_view> words(std::string_view text, std::string_view sepa
 std::optional<std::uint64_t> decimal(std::string_view text, std::uint64_t min,
                                      std::uint64_t max) noexcept;
 
-/// Foreign bytes made fit for one log line: control bytes, 0x7f and bytes that are not UTF-8 become
-/// `?`, and so do `<` and `>` (they end a `user=<…>` element); cut after `max` bytes with "...".
+/// True if all of `text` is well-formed UTF-8 (RFC 3629).
+bool is_utf8(std::string_view text) noexcept;
+
+/// Foreign bytes made fit for one log line: control characters (C0, DEL, C1), those that break
+/// lines or turn the direction of text, and bytes that are not UTF-8 become `?`, and so do `<` and
+/// `>` (they end a `user=<…>` element); cut after `max` bytes with "...".
 std::string log_safe(std::string_view bytes, std::size_t max = 80);
 /// As log_safe(), but `<` and `>` stay: for a peer's whole reply line.
 std::string log_safe_line(std::string_view bytes, std::size_t max = 160);

@@ -54,6 +54,29 @@ TEST(LogSafe, LeavesNothingThatCouldForgeALine) {
   EXPECT_EQ(log_safe("\xc2\x85next\xc2\x9b"), "?next?") << "C1 controls";
 }
 
+TEST(LogSafe, TurnsNobodysTextAround) {
+  for (const char* turn :
+       {"\xd8\x9c", "\xe2\x80\x8e", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaa",
+        "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9"}) {
+    EXPECT_EQ(log_safe("a" + std::string(turn) + "b"), "a?b");
+    EXPECT_EQ(log_safe_line("a" + std::string(turn) + "b"), "a?b");
+  }
+  for (const char* text : {"\xe2\x80\x8d", "\xe2\x80\xa7", "\xe2\x80\xaf", "\xe2\x81\xa5",
+                           "\xe2\x81\xaa", "\xd8\x9b", "\xd8\x9d", "\xe3\x80\xae"}) {
+    EXPECT_EQ(log_safe(text), text);
+  }
+}
+
+TEST(Utf8, IsRfc3629) {
+  for (const char* good : {"", "a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\xc2\x85"}) {
+    EXPECT_TRUE(is_utf8(good)) << good;
+  }
+  for (const char* bad :
+       {"\x80", "a\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
+    EXPECT_FALSE(is_utf8(bad)) << bad;
+  }
+}
+
 TEST(LogSafe, ReplacesWhatIsNotUtf8) {
   for (const char* bad : {"\x80", "\xff", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
                           "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xe2\x82", "\xc3"}) {

@@ -14,7 +14,7 @@ constexpr std::string_view kUserQuery =
 
 class SqlDb final : public Database {
  public:
-  SqlDb(std::string path, SqlQuery query, std::string scheme, bool passdb)
+  SqlDb(std::string path, config::SqlQuery query, std::string scheme, bool passdb)
       : file_(std::move(path)),
         query_(std::move(query)),
         scheme_(std::move(scheme)),
@@ -60,7 +60,7 @@ class SqlDb final : public Database {
 
  private:
   SqliteFile file_;
-  SqlQuery query_;
+  config::SqlQuery query_;
   std::string scheme_;
   bool passdb_;
 };
@@ -77,7 +77,7 @@ Result<std::unique_ptr<Database>> make_sql_db(const DriverSettings& settings) {
   const std::string_view text = !settings.query.empty() ? settings.query
                                 : settings.passdb       ? kPasswordQuery
                                                         : kUserQuery;
-  auto query = SqlQuery::compile(text);
+  auto query = config::SqlQuery::compile(text);
   if (!query.ok())
     return Error{0, (settings.passdb ? "password_query: " : "user_query: ") + query.error().text};
   std::string scheme(settings.default_scheme.empty() ? "CRYPT" : settings.default_scheme);

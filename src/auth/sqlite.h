@@ -10,7 +10,7 @@
 
 #include "auth/environment.h"
 #include "auth/passdb.h"
-#include "auth/sql-query.h"
+#include "config/sql-query.h"
 #include "lib/handle.h"
 
 namespace postern::auth {
@@ -35,18 +35,18 @@ class SqliteFile {
     std::vector<std::string> columns;
     std::string error;  // of failed; empty when it was logged already
   };
-  Row query(const SqlQuery& query, const DbQuery& request);
+  Row query(const config::SqlQuery& query, const DbQuery& request);
 
  private:
   bool check(TimePoint now);
   bool open();
-  sqlite3_stmt* statement(const SqlQuery& query, Row& out);
+  sqlite3_stmt* statement(const config::SqlQuery& query, Row& out);
   void close() noexcept;
   void log_once(const std::string& text);
 
   std::string path_;
   SqliteHandle database_;
-  std::unordered_map<const SqlQuery*, SqliteStatement> statements_;
+  std::unordered_map<const config::SqlQuery*, SqliteStatement> statements_;
   struct stat status_ {};
   TimePoint checked_{};
   std::string last_error_;

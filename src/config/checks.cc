@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "config/sections.h"
+#include "config/suggest.h"
 #include "lib/text.h"
 
 namespace postern::config {
@@ -27,11 +28,40 @@ constexpr std::array<DriverKey, 8> kDriverKeys{{{"username_format", "passwd-file
                                                 {"password_query", "sql"},
                                                 {"user_query", "sql"}}};
 
+/// SASL mechanisms that exist, here or in Dovecot.
+constexpr auto kMechanisms = std::to_array<std::string_view>(
+    {"none", "plain", "login", "external", "anonymous", "cram-md5", "digest-md5", "apop",
+     "scram-sha-1", "scram-sha-256", "scram-sha-1-plus", "scram-sha-256-plus", "xoauth2",
+     "oauthbearer", "gssapi", "gss-spnego", "ntlm", "otp", "dovecot-token"});
+
+std::string canonical_of(const Section& s, std::string_view key) {
+  const Entry* const e = s.find_given(key);
+  return e == nullptr ? std::string{} : canonical_value(*e->row, e->value);
+}
+
 /// True also if it has a wrong one.
 bool has_value(const Section& s, std::string_view key) {
   const Entry* const e = s.find_given(key);
   if (s.is_refused(key)) return true;
   return e != nullptr && !e->value.text.empty();
+}
+
+/// `[scheme=S] [username_format=F] PATH`. True if there is a path.
+bool check_passwd_file_args(const Section& s, Problems& problems) {
+  const Entry* const args = s.find_given("args");
+  bool path = false;
+  if (args == nullptr) return path;
+  for (const std::string_view word : words(args->value.view())) {
+    if (word.starts_with("username_format=")) continue;
+    if (!word.starts_with("scheme=")) {
+      path = true;
+      continue;
+    }
+    const SettingRow* const row = find_setting(Group::passdb, "default_pass_scheme");
+    const Result<std::string> scheme = row->canonical(Value(word.substr(word.find('=') + 1)));
+    if (!scheme.ok()) problems.error(args->where, "args: scheme: " + scheme.error().text);
+  }
+  return path;
 }
 
 void check_database(const Section& s, Problems& problems) {
@@ -51,8 +81,9 @@ void check_database(const Section& s, Problems& problems) {
                                passdb ? "" : ", prefetch"));
     return;
   }
-  if (driver == "passwd-file" && !has_value(s, "args") && !has_value(s, "passwd_file_path")) {
-    need("passwd_file_path", "the file");
+  if (driver == "passwd-file" && !s.is_refused("args")) {
+    const bool path = check_passwd_file_args(s, problems) || has_value(s, "passwd_file_path");
+    if (!path) need("passwd_file_path", "the file");
   }
   if (driver == "sql") {
     const Entry* const sql = s.find_given("sql_driver");
@@ -73,6 +104,44 @@ void check_database(const Section& s, Problems& problems) {
                                                     "{})",
                                                     k.key, driver, k.drivers));
   }
+}
+
+void check_passdb(const Section& s, Problems& problems) {
+  if (has_value(s, "user_query")) {
+    problems.warning(s.where_of("user_query"),
+                     "user_query has no effect in a passdb (it goes into a [userdb NAME])");
+  }
+  const std::string success = canonical_of(s, "result_success");
+  if (canonical_of(s, "pass") == "yes" && !success.empty() && success != "return-ok") {
+    problems.error(s.where_of("pass"),
+                   "pass is the old spelling of result_success = continue; "
+                   "take it out, as result_success is set");
+  }
+  const std::string mechanisms = canonical_of(s, "mechanisms");
+  for (const std::string_view name : words(mechanisms)) {
+    const auto same = [name](std::string_view known) { return same_text(known, name); };
+    if (std::any_of(kMechanisms.begin(), kMechanisms.end(), same)) continue;
+    const std::string_view near = closest(name, {kMechanisms.begin(), kMechanisms.end()});
+    problems.error(s.where_of("mechanisms"),
+                   fmt::format("mechanisms: {} is no SASL mechanism{}", log_safe_line(name, 80),
+                               near.empty() ? "" : fmt::format(" (did you mean {}?)", near)));
+  }
+}
+
+/// The last database to be asked must not only say that another is to be asked.
+void check_last_passdb(const ConfigurationImpl& impl, Problems& problems) {
+  const Section* last = nullptr;
+  for (const bool own : {false, true}) {  // those of one protocol follow the others
+    for (const Section& s : impl.sections) {
+      const bool counts = s.kind == Kind::passdb && s.protocol.empty() != own;
+      if (counts && canonical_of(s, "master") != "yes") last = &s;
+    }
+  }
+  if (last == nullptr || canonical_of(*last, "pass") != "yes") return;
+  problems.error(last->where_of("pass"),
+                 fmt::format("passdb {}: the last passdb cannot have pass = yes: nothing follows "
+                             "that could let anybody in",
+                             log_safe_line(last->name, 80)));
 }
 
 /// What a block's connections get for `key`: its own, or the global one.
@@ -142,12 +211,21 @@ void check_databases(const ConfigurationImpl& impl, Problems& problems) {
   bool passdb = false;
   for (const Section& s : impl.sections) {
     if (s.kind == Kind::passdb || s.kind == Kind::userdb) check_database(s, problems);
+    if (s.kind == Kind::passdb) check_passdb(s, problems);
     passdb = passdb || s.kind == Kind::passdb;
   }
+  check_last_passdb(impl, problems);
   const bool own_auth = impl.global().find_given("auth_socket_path") == nullptr;
-  if (!passdb && own_auth) {
-    problems.warning(impl.global().where, "there is no [passdb NAME], so nobody can log in");
-  }
+  if (passdb || !own_auth) return;
+  const bool logins =
+      std::any_of(impl.services.begin(), impl.services.end(),
+                  [](const ServiceSettings& s) { return s.type == ServiceType::login; });
+  constexpr std::string_view kText = "there is no [passdb NAME], so nobody can log in";
+  // Without logins it is only auth's other clients that would be told so.
+  if (logins)
+    problems.error(impl.global().where, std::string(kText));
+  else
+    problems.warning(impl.global().where, std::string(kText));
 }
 
 void check_tls(const ConfigurationImpl& impl, Problems& problems) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "config/sql-query.h"
 #include "config/suggest.h"
 #include "config/variables.h"
 #include "lib/text.h"
@@ -227,6 +228,25 @@ Result<Secret> secret::parse(const Value& value, std::string_view /*choices*/) {
 }
 std::string secret::print(const Secret& value, std::string_view /*choices*/) {
   return value.empty() ? "" : "<hidden>";
+}
+
+Result<std::string> sql_query::parse(const Value& value, std::string_view choices) {
+  const Result<SqlQuery> compiled = SqlQuery::compile(value.view());
+  if (!compiled.ok()) return compiled.error();
+  return text::parse(value, choices);
+}
+
+Result<std::string> scheme::parse(const Value& value, std::string_view choices) {
+  if (value.view().empty()) return std::string{};
+  const std::string_view name = value.view().substr(0, value.view().find('.'));
+  const Result<unsigned> known = parse_choice(name, choices);
+  if (!known.ok()) return known.error();
+  if (name.size() < value.view().size()) {
+    const Result<unsigned> encoding =
+        parse_choice(value.view().substr(name.size() + 1), "b64 base64 hex");
+    if (!encoding.ok()) return encoding.error();
+  }
+  return std::string(value.view());
 }
 
 Result<std::vector<std::string>> words::parse(const Value& value, std::string_view choices) {

@@ -108,6 +108,17 @@ struct secret_format : secret {
   }
 };
 
+/// An SQL query in which %variables stand in string literals only (config/sql-query.h).
+struct sql_query : text {
+  static Result<type> parse(const Value& value, std::string_view choices);
+};
+
+/// A password scheme of `choices`, in any case, maybe with the encoding of its data behind a dot
+/// (SHA256.hex); or nothing.
+struct scheme : text {
+  static Result<type> parse(const Value& value, std::string_view choices);
+};
+
 /// Words separated by blanks or commas; from `choices` if it is not empty, in any case.
 struct words {
   using type = std::vector<std::string>;

@@ -49,9 +49,18 @@ std::string_view place_of(Section::Kind kind) {
   return {};
 }
 
-bool is_unsupported(std::string_view key) {
-  const auto list = unsupported_settings();
-  return std::find(list.begin(), list.end(), key) != list.end();
+const UnsupportedSetting* find_unsupported(std::string_view key) {
+  for (const UnsupportedSetting& setting : unsupported_settings()) {
+    if (setting.name == key) return &setting;
+  }
+  return nullptr;
+}
+
+/// True for every way to write the harmless value: "no" is also 0, n and nothing at all.
+bool is_harmless(const UnsupportedSetting& setting, std::string_view value) {
+  if (value.empty() || same_text(value, setting.harmless)) return true;
+  const Result<bool> flag = kinds::boolean::parse(Value(value), {});
+  return setting.harmless == "no" && flag.ok() && !flag.value();
 }
 
 /// Why a key cannot stand in a section, and where it could.
@@ -193,7 +202,7 @@ class Loader {
       const Where where{file, line.line};
       if (line.is_section) {
         section = line.text.empty() ? std::nullopt : open_section(line.text, where);
-      } else if (line.text == "include" && !line.quoted) {
+      } else if (line.text == "include") {
         include(line, where);
       } else if (section) {
         add_entry(*section, line, where);
@@ -285,7 +294,14 @@ class Loader {
     Section& s = impl_->sections[index];
     const SettingRow* const row = find_row(s.kind, line.text);
     if (row == nullptr) {
-      if (s.kind == Section::Kind::block && is_unsupported(line.text)) {
+      const UnsupportedSetting* const known =
+          s.kind == Section::Kind::block ? find_unsupported(line.text) : nullptr;
+      if (known != nullptr && known->refused && !is_harmless(*known, line.value.reveal())) {
+        problems_.error(where, fmt::format("{} is not supported yet, and without it Postern would "
+                                           "let through what it is to keep out; take it out if "
+                                           "that is wanted",
+                                           line.text));
+      } else if (known != nullptr) {
         problems_.warning(where,
                           fmt::format("{} is not supported yet; it has no effect", line.text));
       } else {
@@ -325,8 +341,17 @@ class Loader {
                                          row.name));
       return false;
     }
+    // Read once, before anybody has connected.
+    constexpr std::array<std::string_view, 3> kOnce{"auth_mechanisms", "auth_worker_max_count",
+                                                    "auth_socket_path"};
+    if (std::find(kOnce.begin(), kOnce.end(), row.name) != kOnce.end()) {
+      problems_.error(where, fmt::format("{} holds for everything; it stands before the first "
+                                         "section",
+                                         row.name));
+      return false;
+    }
     const bool by_protocol_alone = s.filter.terms() == 1 && !s.filter.protocol.empty();
-    if (row.group == Group::auth && !by_protocol_alone) {
+    if ((row.group == Group::auth || row.group == Group::login_auth) && !by_protocol_alone) {
       problems_.error(where, fmt::format("{} can only differ by [protocol NAME]: auth knows "
                                          "nothing else when it is asked",
                                          row.name));

@@ -26,6 +26,16 @@ std::optional<IpAddress> listen_address(std::string_view text) {
   return IpAddress::parse(text);
 }
 
+/// Letters, digits, '-', '_' and '.', and not all digits (a mistyped address).
+bool is_host_name(std::string_view text) {
+  const auto fits = [](char c) {
+    const char l = ascii_lower(c);
+    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  };
+  return !text.empty() && std::all_of(text.begin(), text.end(), fits) &&
+         text.find_first_not_of("0123456789.") != std::string_view::npos;
+}
+
 bool is_any(const IpAddress& ip) {
   return ip.bytes().find_first_not_of('\0') == std::string_view::npos;
 }
@@ -71,6 +81,8 @@ class Resolver {
     check_duplicates();
     check_client_limits();
     check_translation();
+    check_source_addresses();
+    check_mechanisms();
   }
 
  private:
@@ -205,6 +217,12 @@ class Resolver {
                       fmt::format("[{}] has no port (port = 0 switches it off)", s.head()));
     }
     check_addresses(s, "address", listener.address);
+    if (listener.haproxy) {
+      problems_.error(s.where_of("haproxy"),
+                      fmt::format("[{}]: haproxy = yes is not supported yet; remove it, or let the "
+                                  "balancer connect without a PROXY header",
+                                  s.head()));
+    }
     if (listener.port == 0) return false;
     return !(listener.ssl && impl_.global_as<LoginSettings>().ssl == Ssl::no);
   }
@@ -337,6 +355,30 @@ class Resolver {
     }
   }
 
+  /// A word of login_source_ips: an address or a name; the first may begin with '?'.
+  void check_source_addresses() {
+    constexpr std::string_view kKey = "login_source_ips";
+    for (const Section& s : impl_.sections) {
+      const Entry* const e = s.kind == Kind::block ? s.find_given(kKey) : nullptr;
+      if (e == nullptr) continue;
+      bool first = true;
+      for (std::string_view word : words(e->value.view(), " \t,")) {
+        if (first && word.starts_with('?')) word.remove_prefix(1);
+        const bool alone = first && word.empty();  // "? 192.0.2.1"
+        first = false;
+        if (alone || IpAddress::parse(word) || is_host_name(word)) continue;
+        problems_.error(e->where, fmt::format("{}: '{}' is not an address or host name", kKey,
+                                              log_safe_line(word, 80)));
+      }
+    }
+  }
+
+  void check_mechanisms() {
+    const Entry* const e = impl_.global().find_given("auth_mechanisms");
+    if (e == nullptr || !trim(e->value.view()).empty()) return;
+    problems_.error(e->where, "auth_mechanisms: names none, so nobody could log in");
+  }
+
   ConfigurationImpl& impl_;
   Problems& problems_;
   std::vector<Open> open_;
@@ -380,8 +422,7 @@ ConfigurationImpl::Role ConfigurationImpl::role_of(const ServiceSettings& servic
       return Role::anvil;
     case ServiceType::login:
       return Role::login;
-    case ServiceType::worker:
-      return Role::auth;
+    case ServiceType::worker:  // is told with each request what it needs
     case ServiceType::none:
     case ServiceType::startup:
       break;

@@ -35,6 +35,7 @@ constexpr std::array<Place, 12> kPlaces{{{"@common@", Group::common},
                                          {"@passdb@", Group::passdb},
                                          {"@userdb@", Group::userdb}}};
 constexpr std::string_view kUnsupportedPlace = "@unsupported@";
+constexpr std::string_view kRefusedPlace = "@refused@";
 
 /// Text in the middle of a roff line.
 std::string roff(std::string_view text) {
@@ -80,6 +81,8 @@ std::string kind_of(const SettingRow& row) {
   if (name == "ca_file") return "path of a file";
   if (name == "ca_dir") return "path of a directory";
   if (name == "mode") return "octal mode";
+  if (name == "sql_query") return "SQL with %variables";
+  if (name == "scheme") return fmt::format("one of: {}", row.choices);
   if (name == "choice") return fmt::format("one of: {}", row.choices);
   return "text";
 }
@@ -95,11 +98,12 @@ void print_rows(Group group) {
   }
 }
 
-void print_unsupported() {
+void print_unsupported(bool refused) {
   std::string out;
-  for (const std::string_view name : postern::config::unsupported_settings()) {
+  for (const auto& setting : postern::config::unsupported_settings()) {
+    if (setting.refused != refused) continue;
     if (!out.empty()) out += ",\n";
-    out += roff(name);
+    out += roff(setting.name);
   }
   std::cout << out << ".\n";
 }
@@ -111,8 +115,8 @@ void print_line(const std::string& line) {
       return;
     }
   }
-  if (line == kUnsupportedPlace) {
-    print_unsupported();
+  if (line == kUnsupportedPlace || line == kRefusedPlace) {
+    print_unsupported(line == kRefusedPlace);
     return;
   }
   std::cout << line << '\n';

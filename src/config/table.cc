@@ -125,11 +125,13 @@ struct Rows<Group::userdb> {
 };
 #undef SETTING
 
-#define UNSUPPORTED(name) #name,
-constexpr auto kUnsupported = std::to_array<std::string_view>({
+#define UNSUPPORTED(name) UnsupportedSetting{#name, false, {}},
+#define REFUSED(name, harmless) UnsupportedSetting{#name, true, harmless},
+constexpr auto kUnsupported = std::to_array<UnsupportedSetting>({
 #include "config/settings-unsupported.def"
 });
 #undef UNSUPPORTED
+#undef REFUSED
 
 }  // namespace
 
@@ -170,7 +172,7 @@ const SettingRow* find_setting(Group group, std::string_view name) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-std::span<const std::string_view> unsupported_settings() {
+std::span<const UnsupportedSetting> unsupported_settings() {
   return kUnsupported;
 }
 

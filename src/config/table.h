@@ -54,7 +54,12 @@ struct SettingRow {
 std::span<const SettingRow> setting_rows(Group group);
 /// One row; null if there is none of that name.
 const SettingRow* find_setting(Group group, std::string_view name);
-/// Names of settings-unsupported.def.
-std::span<const std::string_view> unsupported_settings();
+/// A row of settings-unsupported.def.
+struct UnsupportedSetting {
+  std::string_view name;
+  bool refused;               // an error unless it has the harmless value
+  std::string_view harmless;  // of a refused one
+};
+std::span<const UnsupportedSetting> unsupported_settings();
 
 }  // namespace postern::config

@@ -238,6 +238,10 @@ std::optional<std::string> hash_method(std::string_view name) {
   return std::nullopt;
 }
 
+bool has_hash_method(const std::string& method) {
+  return method.empty() || Digest(EVP_MD_fetch(nullptr, method.c_str(), nullptr)) != nullptr;
+}
+
 bool hash_variable(const HashSpec& spec, std::string_view salt, std::string_view value,
                    WipingBuffer& out) {
   std::string bytes;

@@ -44,6 +44,8 @@ struct HashSpec {
 };
 /// The digest Dovecot calls `name`, as OpenSSL names it; nothing if there is none.
 std::optional<std::string> hash_method(std::string_view name);
+/// True if the library at hand can do it (MD4 is often left out).
+bool has_hash_method(const std::string& method);
 /// Appends the hash of `value` in text form. False if the library refuses the digest.
 bool hash_variable(const HashSpec& spec, std::string_view salt, std::string_view value,
                    WipingBuffer& out);

@@ -341,6 +341,9 @@ class TemplateCompiler {
   Status hash(Part&& part, const std::string& method, std::string_view text) {
     part.kind = Part::Kind::hash;
     part.hash.method = method;
+    if (!has_hash_method(method)) {
+      return bad(fmt::format("this OpenSSL has no {} (it may be in its legacy provider)", method));
+    }
     if (method.empty()) part.hash.rounds = 2048;
     std::string options;
     std::string field;

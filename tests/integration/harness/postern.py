@@ -66,7 +66,7 @@ class Postern:
             "protocols": "imap", "listen": "127.0.0.1", "ssl": "yes", "ssl_cert": f"<{server.cert}",
             "ssl_key": f"<{server.key}", "auth_mechanisms": "plain login", "auth_failure_delay": "100 ms",
             "auth_verbose": "yes", "default_vsz_limit": "0", "login_proxy_timeout": "5 secs",
-            "mail_max_userip_connections": "0", "proxy_allow_self": "no",
+            "proxy_allow_self": "no",
         }
         if os.geteuid() == 0:
             own = account("postern", "dovecot", "nobody")

@@ -63,9 +63,11 @@ inline std::vector<std::string> warnings_of(const Loaded& loaded) {
   return out;
 }
 
-/// Errors of a text that names no files; "ssl = no" is put before it on its first line.
+/// Errors of a text that names no files; "ssl = no" is put before it on its first line, a passdb
+/// behind it.
 inline std::vector<std::string> errors_in(const std::string& text) {
-  return errors_of(load_text("ssl = no\n" + text, "test.conf", false));
+  return errors_of(
+      load_text("ssl = no\n" + text + "[passdb behind]\ndriver = static\n", "test.conf", false));
 }
 
 /// The configuration of a text, which must have no errors.

@@ -198,7 +198,7 @@ TEST(Table, NoNameStandsInTwoGroupsOfOneSection) {
                             Group::login_auth, Group::auth, Group::ssl}) {
     for (const SettingRow& row : setting_rows(group)) names.push_back(row.name);
   }
-  for (const std::string_view name : unsupported_settings()) names.push_back(name);
+  for (const UnsupportedSetting& setting : unsupported_settings()) names.push_back(setting.name);
   std::sort(names.begin(), names.end());
   EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
 }

@@ -95,6 +95,93 @@ TEST(Loader, WarnsOfWhatDovecotHasAndPosternHasNot) {
   EXPECT_TRUE(any_contains_text(errors_of(loaded), "ssl = yes, but ssl_cert is not set"));
 }
 
+TEST(Loader, RefusesWhatWouldBeMissedAsAProtection) {
+  const Texts errors = errors_in(
+      "auth_ssl_require_client_cert = yes\nssl_verify_client_cert = 1\nauth_policy_server_url = "
+      "http://x/\n[protocol imap]\nauth_ssl_username_from_cert = y\n");
+  ASSERT_EQ(errors.size(), 4U);
+  EXPECT_EQ(
+      errors[0],
+      "2: auth_ssl_require_client_cert is not supported yet, and without it Postern would let "
+      "through what it is to keep out; take it out if that is wanted");
+  EXPECT_TRUE(errors[3].starts_with("6: auth_ssl_username_from_cert is not supported yet"));
+  EXPECT_EQ(errors_in("auth_ssl_require_client_cert = no\nssl_verify_client_cert = N\n"
+                      "auth_policy_server_url =\nlogin_max_connections_per_ip = 0\n"),
+            Texts{})
+      << "what is off is not missed";
+}
+
+TEST(Loader, SaysWhichSettingsNobodyReadsYet) {
+  for (const char* line : {"verbose_ssl = yes", "haproxy_trusted_networks = 10.0.0.0/8",
+                           "haproxy_timeout = 3s", "mail_max_userip_connections = 3"}) {
+    const Loaded loaded = load_text(line + ("\n" + std::string(kLeast)), "test.conf", false);
+    EXPECT_TRUE(any_contains_text(warnings_of(loaded), "is not supported yet")) << line;
+    EXPECT_TRUE(loaded.configuration) << line;
+  }
+  EXPECT_EQ(
+      errors_in("[inet_listener imap-login x]\nport = 1143\nhaproxy = yes\n"),
+      Texts{"4: [inet_listener imap-login x]: haproxy = yes is not supported yet; remove it, or "
+            "let the balancer connect without a PROXY header"});
+}
+
+TEST(Loader, ChecksSourceAddresses) {
+  EXPECT_EQ(errors_in("login_source_ips = ?192.0.2.1, 2001:db8::1 out.example.com\n"), Texts{});
+  EXPECT_EQ(errors_in("login_source_ips = ? 192.0.2.1\n"), Texts{});
+  EXPECT_EQ(errors_in("login_source_ips =\n"), Texts{});
+  for (const char* bad : {"192.0.2.256", "192.0.2.0/24", "192.0.2.1 ?192.0.2.2", "a b!c", "::zz"}) {
+    const Texts errors =
+        errors_in("[local 10.0.0.1]\nlogin_source_ips = " + std::string(bad) + "\n");
+    ASSERT_EQ(errors.size(), 1U) << bad;
+    EXPECT_TRUE(errors[0].starts_with("3: login_source_ips: '")) << errors[0];
+  }
+}
+
+TEST(Loader, FindsWhatAuthCouldNotStartWith) {
+  EXPECT_EQ(errors_in("auth_mechanisms =\n"),
+            Texts{"2: auth_mechanisms: names none, so nobody could log in"});
+  const std::string sql = "[passdb a]\ndriver = sql\nsql_driver = sqlite\nconnect = /x\n";
+  EXPECT_EQ(
+      errors_in(sql + "password_query = SELECT 1 WHERE u = %u\n"),
+      Texts{"6: password_query: a %variable may only stand inside single quotes: it becomes a "
+            "bound parameter, as in: WHERE name = '%n'"});
+  EXPECT_EQ(errors_in(sql + "password_query = SELECT 'open\n"),
+            Texts{"6: password_query: a quote is not closed"});
+  EXPECT_TRUE(any_contains_text(errors_in(sql + "password_query = SELECT '%q'\n"),
+                                "6: password_query: "
+                                "Unknown variable"));
+  EXPECT_TRUE(
+      any_contains_text(errors_in("[passdb a]\ndriver = static\ndefault_pass_scheme = SHA-256\n"),
+                        "(did you mean SHA256?)"));
+  EXPECT_EQ(errors_in("[passdb a]\ndriver = static\ndefault_pass_scheme = sha256.HEX\n"), Texts{});
+  EXPECT_EQ(errors_of(load_text("ssl = no\n", "test.conf", false)),
+            Texts{"0: there is no [passdb NAME], so nobody can log in"});
+}
+
+TEST(Loader, ChecksPassdbsAgainstEachOther) {
+  EXPECT_EQ(
+      errors_of(load_text("ssl = no\n[passdb a]\ndriver = static\n[passdb b]\ndriver = static\n"
+                          "pass = yes\n[passdb m]\ndriver = static\nmaster = yes\npass = yes\n",
+                          "test.conf", false)),
+      Texts{"6: passdb b: the last passdb cannot have pass = yes: nothing follows that could let "
+            "anybody in"});
+  EXPECT_EQ(errors_of(load_text("ssl = no\n[passdb a protocol imap]\ndriver = static\n[passdb b]\n"
+                                "driver = static\npass = yes\n",
+                                "test.conf", false)),
+            Texts{})
+      << "the one of a protocol is asked behind the others";
+  EXPECT_EQ(errors_in("[passdb a]\ndriver = static\npass = yes\nresult_success = continue\n"),
+            Texts{"4: pass is the old spelling of result_success = continue; take it out, as "
+                  "result_success is set"});
+  EXPECT_EQ(errors_in("[passdb a]\ndriver = static\nmechanisms = plan, LOGIN none SCRAM-SHA-256\n"),
+            Texts{"4: mechanisms: plan is no SASL mechanism (did you mean plain?)"});
+  const Loaded loaded = load_text(
+      "ssl = no\n[passdb a]\ndriver = sql\nsql_driver = sqlite\nconnect = /x\nuser_query = SELECT "
+      "1\n",
+      "test.conf", false);
+  EXPECT_EQ(warnings_of(loaded),
+            Texts{"6: user_query has no effect in a passdb (it goes into a [userdb NAME])"});
+}
+
 TEST(Loader, RefusesBadSectionHeads) {
   for (const char* head : {"[]",
                            "[protocol]",
@@ -142,7 +229,14 @@ TEST(Loader, KeepsGlobalSettingsOutOfFilters) {
   EXPECT_EQ(errors_in("[local 10.0.0.1]\nauth_failure_delay = 1s\n"),
             Texts{"3: auth_failure_delay can only differ by [protocol NAME]: auth knows nothing "
                   "else when it is asked"});
-  EXPECT_EQ(errors_in("[protocol imap]\nauth_failure_delay = 1s\n"), Texts{});
+  EXPECT_EQ(errors_in("[protocol imap]\nauth_failure_delay = 1s\nauth_verbose = yes\n"), Texts{});
+  EXPECT_TRUE(any_contains_text(errors_in("[remote 10.0.0.1]\nauth_verbose = yes\n"),
+                                "3: auth_verbose can only differ by [protocol NAME]"));
+  for (const char* once :
+       {"auth_mechanisms = plain", "auth_worker_max_count = 3", "auth_socket_path = /x"}) {
+    EXPECT_TRUE(any_contains_text(errors_in("[protocol imap]\n" + std::string(once) + "\n"),
+                                  "holds for everything"));
+  }
 }
 
 TEST(Loader, RefusesDuplicateListeners) {
@@ -219,6 +313,14 @@ TEST(Loader, ChecksWhatADriverNeeds) {
                    "3: passdb a: driver = sql needs connect (the SQLite file)"}));
   EXPECT_EQ(errors_in("[userdb a]\ndriver = passwd-file\n"),
             Texts{"3: userdb a: driver = passwd-file needs passwd_file_path (the file)"});
+  EXPECT_EQ(
+      errors_in("[passdb a]\ndriver = passwd-file\nargs = scheme=ROT13\n"),
+      (Texts{"3: passdb a: driver = passwd-file needs passwd_file_path (the file)",
+             "4: args: scheme: 'ROT13' is not one of " +
+                 std::string("PLAIN, CLEAR, CLEARTEXT, CRYPT, DES-CRYPT, MD5-CRYPT, "
+                             "SHA256-CRYPT, SHA512-CRYPT, BLF-CRYPT, MD5, PLAIN-MD5, LDAP-MD5, "
+                             "SMD5, SHA, SHA1, SHA256, SHA512, SSHA, SSHA256, SSHA512, ARGON2, "
+                             "ARGON2I, ARGON2ID, PBKDF2")}));
   EXPECT_EQ(errors_in("[userdb a]\ndriver = prefetch\n[passdb a]\ndriver = passwd-file\n"
                       "args = username_format=%n /etc/users\n"),
             Texts{});
@@ -294,6 +396,17 @@ TEST(LoaderFiles, IncludesSortedAndRelativeToTheIncludingFile) {
   EXPECT_EQ(auth.passdbs[2].name, "second");
   EXPECT_EQ(loaded.configuration->master().listen, Texts{"127.0.0.1"})
       << "an included file begins before its own first section";
+}
+
+TEST(LoaderFiles, TakesAnIncludeInQuotes) {
+  const TestDirectory dir;
+  dir.write("two words.conf", "login_greeting = included\n");
+  const std::string path =
+      dir.write("a.conf", "include = \"two words.conf\"\n" + std::string(kLeast));
+  const Loaded loaded = load(path);
+  ASSERT_TRUE(loaded.configuration) << loaded.problems.front().text();
+  EXPECT_NE(loaded.configuration->print_changed().find("login_greeting = included"),
+            std::string::npos);
 }
 
 TEST(LoaderFiles, TellsTheIncludedFileAndItsLine) {

@@ -99,6 +99,12 @@ TEST(Variables, UnknownOnesAreNamedAsDovecotNamesThem) {
   EXPECT_EQ(expand("%{sha256:nosuch}", {}), "error: Unknown variable '%nosuch'");
 }
 
+TEST(Variables, AHashTheLibraryLacksIsAnErrorAndNotEmpty) {
+  const std::string got = expand("%{md4:user}", {{AuthVariable::user, "a"}});
+  EXPECT_TRUE(got == "bde52cb31de33e46245e05fbdbd6fb24" || got.starts_with("error: this OpenSSL"))
+      << got;
+}
+
 TEST(Variables, BrokenTextsAreErrorsNotCrashes) {
   for (const char* text :
        {"%", "a%5", "%L", "%{", "%{user", "%{}", "%{if;}", "%{if;a;eq;b}", "%{if;a;what;b;c;d}",

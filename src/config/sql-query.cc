@@ -1,6 +1,6 @@
-#include "auth/sql-query.h"
+#include "config/sql-query.h"
 
-namespace postern::auth {
+namespace postern::config {
 
 /// Follows SQL's quoting over the literal parts of a template.
 class SqlScanner {
@@ -121,7 +121,7 @@ class SqlScanner {
 };
 
 Result<SqlQuery> SqlQuery::compile(std::string_view text) {
-  auto compiled = config::Template::compile(text, config::auth_variables());
+  auto compiled = Template::compile(text, auth_variables());
   if (!compiled.ok()) return compiled.error();
   SqlQuery out;
   out.text_ = std::move(compiled.value());
@@ -139,8 +139,7 @@ Result<SqlQuery> SqlQuery::compile(std::string_view text) {
   return out;
 }
 
-void SqlQuery::expand(std::size_t index, const config::VariableLookup& variables,
-                      WipingBuffer& out) const {
+void SqlQuery::expand(std::size_t index, const VariableLookup& variables, WipingBuffer& out) const {
   for (const Piece& piece : parameters_[index]) {
     if (piece.literal)
       out += piece.text;
@@ -149,4 +148,4 @@ void SqlQuery::expand(std::size_t index, const config::VariableLookup& variables
   }
 }
 
-}  // namespace postern::auth
+}  // namespace postern::config

@@ -1,16 +1,16 @@
-#include "auth/sql-query.h"
+#include "config/sql-query.h"
 
 #include <gtest/gtest.h>
 
-namespace postern::auth {
+namespace postern::config {
 namespace {
 
 std::string parameter(const SqlQuery& query, std::size_t i) {
   WipingBuffer out;
   query.expand(
       i,
-      [](const config::VariableRef& ref) -> std::optional<std::string_view> {
-        return ref.as<config::AuthVariable>() == config::AuthVariable::user ? "o'k@x.org" : "x";
+      [](const VariableRef& ref) -> std::optional<std::string_view> {
+        return ref.as<AuthVariable>() == AuthVariable::user ? "o'k@x.org" : "x";
       },
       out);
   return std::string(out.view());
@@ -45,4 +45,4 @@ TEST(SqlQuery, VariablesElsewhereAreRefused) {
 }
 
 }  // namespace
-}  // namespace postern::auth
+}  // namespace postern::config

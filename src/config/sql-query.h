@@ -7,7 +7,7 @@
 #include "lib/result.h"
 #include "lib/secret.h"
 
-namespace postern::auth {
+namespace postern::config {
 
 /// An SQL query with %variables, made into a statement and its parameters once. No value ever
 /// becomes SQL text: a string literal that holds variables, `'%n'` or `'prefix-%n'`, becomes one
@@ -20,7 +20,7 @@ class SqlQuery {
   const std::string& sql() const noexcept { return sql_; }
   std::size_t parameter_count() const noexcept { return parameters_.size(); }
   /// The value of parameter `index` (from 0).
-  void expand(std::size_t index, const config::VariableLookup& variables, WipingBuffer& out) const;
+  void expand(std::size_t index, const VariableLookup& variables, WipingBuffer& out) const;
 
  private:
   struct Piece {
@@ -30,9 +30,9 @@ class SqlQuery {
   };
   friend class SqlScanner;
 
-  config::Template text_;
+  Template text_;
   std::string sql_;
   std::vector<std::vector<Piece>> parameters_;
 };
 
-}  // namespace postern::auth
+}  // namespace postern::config

@@ -21,6 +21,12 @@ unsigned penalty_seconds(unsigned penalty) noexcept {
 }
 constexpr unsigned kMaxPenalty = 4;
 
+/// A line that nobody expected, for the log: only its beginning, as what follows may be a password
+/// in any dress.
+std::string unexpected(std::string_view line) {
+  return log_safe(line.substr(0, line.find_first_of("\t ")), 32);
+}
+
 }  // namespace
 
 ClientSession::ClientSession(ServerContext& server, bool login)
@@ -84,15 +90,16 @@ void ClientSession::on_line(std::string_view line) {
   const std::string_view command = line.substr(0, tab);
   const std::string_view args = line.substr(std::min(line.size(), tab + 1));
   if (server_.settings().auth_debug) {
-    const std::string shown =
-        command == "CONT" ? "CONT\t" + std::string(args.substr(0, args.find('\t'))) + "\t<hidden>"
-                          : hide_passwords(line);
+    std::string shown = unexpected(line);
+    if (command == "AUTH" || command == "CANCEL") shown = hide_passwords(line);
+    if (const auto more = wire::parse_auth_continue(args); more && command == "CONT")
+      shown = fmt::format("CONT\t{}\t<hidden>", more->id);
     environment_.log(log::Level::debug, "client in: " + shown);
   }
   if (command == "AUTH") return on_auth(args);
   if (command == "CONT") return on_continue(args);
   if (command == "CANCEL") return on_cancel(args);
-  protocol_error("BUG: Authentication client sent unknown command: " + log_safe(line));
+  protocol_error("BUG: Authentication client sent unknown command: " + unexpected(line));
 }
 
 void ClientSession::on_handshake(std::string_view line) {
@@ -100,7 +107,7 @@ void ClientSession::on_handshake(std::string_view line) {
     const auto version =
         line.starts_with("VERSION\t") ? wire::parse_auth_version(line.substr(8)) : std::nullopt;
     if (!version) {
-      return protocol_error("Authentication client sent invalid VERSION line: " + log_safe(line));
+      return protocol_error("Authentication client sent invalid VERSION line: " + unexpected(line));
     }
     if (version->major != 1) {
       return protocol_error(
@@ -112,7 +119,7 @@ void ClientSession::on_handshake(std::string_view line) {
   }
   if (!line.starts_with("CPID\t")) {
     return protocol_error("BUG: Authentication client sent unknown handshake command: " +
-                          log_safe(line));
+                          unexpected(line));
   }
   const auto pid = decimal(line.substr(5), 0, UINT32_MAX);
   if (!pid) return protocol_error("BUG: Authentication client sent invalid CPID");
@@ -196,7 +203,7 @@ void ClientSession::on_auth(std::string_view args) {
     e.timer = 0;
     Milliseconds wait = std::chrono::seconds(penalty_seconds(penalty));
     if (minor_ < 2 && e.request->properties().service == "smtp") {
-      wait = std::min(wait, kMaxSmtpWait - server_.settings().auth_failure_delay);
+      wait = std::min(wait, kMaxSmtpWait - e.request->settings().auth_failure_delay);
     }
     if (wait <= Milliseconds(0)) return begin(e);
     e.timer = environment_.after(wait, [this, id] {
@@ -347,7 +354,7 @@ void ClientSession::fail(Exchange& exchange, PassdbResult result) {
 /// Counted from the beginning of the request, so that quick and slow failures look alike; a little
 /// different each time, so that they cannot be counted.
 Milliseconds ClientSession::failure_wait(const Exchange& exchange, bool internal) {
-  const config::AuthSettings& settings = server_.settings();
+  const config::AuthSettings& settings = exchange.request->settings();
   const Milliseconds base =
       internal ? settings.auth_internal_failure_delay : settings.auth_failure_delay;
   if (base.count() <= 0) return Milliseconds(0);

@@ -28,7 +28,8 @@ struct Field {
   }
 };
 
-inline constexpr std::size_t kMaxFields = 128;  // of one reply
+inline constexpr std::size_t kMaxFields = 128;                        // of one reply
+inline constexpr std::size_t kMaxFieldValue = std::size_t{8} * 1024;  // bytes of one value
 inline constexpr std::size_t kMaxFieldBytes =
     std::size_t{16} * 1024;  // names and values of one reply
 

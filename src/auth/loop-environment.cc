@@ -4,6 +4,8 @@
 
 #include <ctime>
 
+#include "lib/text.h"
+
 namespace postern::auth {
 
 LoopEnvironment::LoopEnvironment(service::Service& service)
@@ -55,7 +57,30 @@ std::uint64_t LoopEnvironment::verify(HashJob job, std::function<void(VerifyResu
 
 std::uint64_t LoopEnvironment::resolve(const std::string& name, Milliseconds timeout,
                                        std::function<void(Result<std::vector<IpAddress>>)> call) {
-  return (resolver_.resolve(name, timeout, std::move(call)) << kKindBits) | resolution;
+  const std::string key = to_lower(name);
+  bool refresh = false;
+  if (const auto known = hosts_.find(key, now(), refresh)) {
+    if (refresh) {
+      resolver_.resolve(name, timeout, [this, key](Result<std::vector<IpAddress>> answer) {
+        static_cast<void>(learn(key, std::move(answer)).ok());
+      });
+    }
+    return after(Milliseconds(0), [call = std::move(call), answer = *known] { call(answer); });
+  }
+  const std::uint64_t id = resolver_.resolve(
+      name, timeout, [this, key, call = std::move(call)](Result<std::vector<IpAddress>> answer) {
+        call(learn(key, std::move(answer)));
+      });
+  return (id << kKindBits) | resolution;
+}
+
+Result<std::vector<IpAddress>> LoopEnvironment::learn(const std::string& key,
+                                                      Result<std::vector<IpAddress>> answer) {
+  const std::string why = answer.ok() ? std::string() : answer.error().text;
+  bool stale = false;
+  auto told = hosts_.learn(key, std::move(answer), now(), stale);
+  if (stale) log::warning("{}; going on with what was known", why);
+  return told;
 }
 
 bool LoopEnvironment::counts_penalties() const noexcept {

@@ -9,6 +9,7 @@
 #include "auth/anvil-client.h"
 #include "auth/environment.h"
 #include "auth/hash-pool.h"
+#include "auth/host-cache.h"
 #include "auth/worker-links.h"
 #include "io/loop.h"
 #include "io/resolver.h"
@@ -54,11 +55,14 @@ class LoopEnvironment final : public Environment {
     void on_time() noexcept { owner->on_timeout(id); }
   };
   void on_timeout(std::uint64_t id) noexcept;
+  Result<std::vector<IpAddress>> learn(const std::string& key,
+                                       Result<std::vector<IpAddress>> answer);
 
   io::Loop& loop_;
   std::uint64_t next_timer_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Timeout>> timeouts_;
   io::Resolver resolver_;
+  HostCache hosts_;
   WorkerLinks links_;
   HashPool pool_;
   AnvilClient anvil_;

@@ -75,15 +75,17 @@ void MasterSession::on_line(std::string_view line) {
     handshake_ = environment_.now();
     return;
   }
-  if (server_.settings().auth_debug)
-    environment_.log(log::Level::debug, "master in: " + hide_passwords(line));
   if (name == "CPID")
     return protocol_error("Authentication client trying to connect to master socket");
   const auto row = std::ranges::find(kCommands, name, &Command::name);
   if (row == kCommands.end() || (peer_.userdb_socket && !row->on_userdb_socket)) {
+    // Only the first word: what follows may be a password in any dress.
     return protocol_error(fmt::format("BUG: Unknown command in {} socket: {}",
-                                      peer_.userdb_socket ? "userdb" : "master", log_safe(line)));
+                                      peer_.userdb_socket ? "userdb" : "master",
+                                      log_safe(name.substr(0, name.find(' ')), 32)));
   }
+  if (server_.settings().auth_debug)
+    environment_.log(log::Level::debug, "master in: " + hide_passwords(line));
   (this->*row->handler)(args);
 }
 
@@ -131,7 +133,7 @@ MasterSession::Lookup* MasterSession::begin(Kind kind, std::string_view args,
   lookup.request = std::make_unique<Request>(server_.request_context(service),
                                              std::move(command.properties), "", 0U, owner);
   lookup.request->tag = key;
-  const std::string problem = lookup.request->set_username(command.user, false);
+  const std::string problem = lookup.request->set_username(command.user, kind == Kind::pass);
   if (problem.empty()) return &lookup;
   lookup.request->log_info("auth", problem);
   reply("NOTFOUND", command.id);

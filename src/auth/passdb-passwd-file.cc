@@ -119,7 +119,7 @@ class PasswdFileDb final : public Database {
         out.fields.clear();
         return false;
       }
-      out.fields.push_back(expand_field(compiled.value(), query.variables));
+      out.fields.push_back(expand_field(compiled.value(), query.variables, out.fields));
     }
     return true;
   }
@@ -127,7 +127,8 @@ class PasswdFileDb final : public Database {
   DbAnswer passdb_answer(const PasswdEntry& entry, const DbQuery& query) const {
     DbAnswer out;
     out.kind = DbAnswer::Kind::found;
-    if (entry.has_password) out.fields.emplace_back("password", entry.password.reveal());
+    // A missing password is an empty one, as in Dovecot: nobody's, but the user exists.
+    out.fields.emplace_back("password", entry.password.reveal());
     add_extra(entry, query, out);
     return out;
   }

@@ -13,7 +13,7 @@ class StaticDb final : public Database {
     DbAnswer out;
     out.kind = DbAnswer::Kind::found;
     for (const config::Template& field : fields_)
-      out.fields.push_back(expand_field(field, query.variables));
+      out.fields.push_back(expand_field(field, query.variables, out.fields));
     return out;
   }
   std::string_view default_scheme() const noexcept override { return default_scheme_; }

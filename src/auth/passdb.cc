@@ -133,6 +133,18 @@ Field expand_field(const Template& field, const config::VariableLookup& variable
   return {text.view().substr(0, equals), text.view().substr(equals + 1)};
 }
 
+Field expand_field(const Template& field, const config::VariableLookup& variables,
+                   const std::vector<Field>& before) {
+  return expand_field(
+      field, [&](const config::VariableRef& ref) -> std::optional<std::string_view> {
+        if (ref.as<config::AuthVariable>() != config::AuthVariable::passdb) return variables(ref);
+        const auto found = std::find_if(before.rbegin(), before.rend(),
+                                        [&](const Field& f) { return f.name == ref.argument; });
+        if (found == before.rend()) return variables(ref);
+        return found->has_value ? found->value.reveal() : std::string_view("yes");
+      });
+}
+
 Result<std::unique_ptr<Passdb>> make_passdb(const config::PassdbSettings& settings, unsigned id) {
   auto out = std::make_unique<Passdb>();
   const Status common = take_common(*out, settings);
@@ -151,9 +163,10 @@ Result<std::unique_ptr<Passdb>> make_passdb(const config::PassdbSettings& settin
   auto database = make_database(driver_name(settings.driver), driver);
   if (!database.ok()) return Error{0, "passdb " + settings.name + ": " + database.error().text};
   out->database = std::move(database.value());
-  if (find_scheme(out->database->default_scheme()) == nullptr) {
-    return Error{0, "passdb " + settings.name + ": unknown default_pass_scheme " +
-                        log_safe(out->database->default_scheme())};
+  const std::string_view scheme = out->database->default_scheme();
+  if (find_scheme(scheme.substr(0, scheme.find('.'))) == nullptr) {
+    return Error{0,
+                 "passdb " + settings.name + ": unknown default_pass_scheme " + log_safe(scheme)};
   }
   return out;
 }

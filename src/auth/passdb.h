@@ -97,6 +97,9 @@ Result<std::unique_ptr<Userdb>> make_userdb(const config::UserdbSettings& settin
 Result<std::vector<config::Template>> compile_fields(std::string_view text);
 /// Expands one of them and splits it at its first `=`.
 Field expand_field(const config::Template& field, const config::VariableLookup& variables);
+/// The same for a field of an answer: %{passdb:…} knows the answer's fields before it.
+Field expand_field(const config::Template& field, const config::VariableLookup& variables,
+                   const std::vector<Field>& before);
 
 /// What all drivers read of a block, whichever kind of database it is.
 struct DriverSettings {

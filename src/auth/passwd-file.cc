@@ -49,6 +49,21 @@ std::vector<std::string> extra_fields(std::string_view line,
   return split_field_text(rest);
 }
 
+/// libpam-pwdfile's forms beside Dovecot's own: `data[13]` is CRYPT, `data[34]` PLAIN-MD5.
+Secret stored_password(std::string_view text) {
+  if (!text.starts_with('{')) {
+    for (const auto& [ending, scheme] :
+         {std::pair<std::string_view, std::string_view>{"[13]", "{CRYPT}"},
+          {"[34]", "{PLAIN-MD5}"}}) {
+      if (!text.ends_with(ending)) continue;
+      WipingBuffer out(scheme);
+      out += text.substr(0, text.size() - ending.size());
+      return Secret(std::move(out));
+    }
+  }
+  return Secret(text);
+}
+
 Result<WipingBuffer> read_file(int fd, std::size_t size) {
   WipingBuffer out;
   while (out.size() <= kMaxFile) {
@@ -93,7 +108,7 @@ PasswdTable PasswdTable::parse(std::string_view text, std::vector<std::string>& 
       continue;
     }
     if (parts.size() > 1) {
-      entry.password = Secret(parts[1]);
+      entry.password = stored_password(parts[1]);
       entry.has_password = true;
     }
     if (parts.size() > 2) entry.uid = std::string(trim(parts[2]));

@@ -11,6 +11,7 @@ namespace {
 constexpr Milliseconds kResolveTimeout{10'000};
 constexpr Milliseconds kSlowResolve{500};
 constexpr std::uint64_t kMaxProxyTimeout = 3600;  // seconds
+constexpr std::size_t kMaxHostIps = 16;           // addresses of one name that are passed on
 
 bool is_host_name(std::string_view name) noexcept {
   return !name.empty() && name.size() <= 253 && std::ranges::all_of(name, [](char c) {
@@ -48,7 +49,7 @@ void Request::finish_proxy() {
   if (fields.has("hostip") && !IpAddress::parse(fields.value("hostip"))) {
     log_error("auth", "Invalid hostip in passdb: " + log_safe(fields.value("hostip")));
     remove_proxy_fields();
-    return done(PassdbResult::mismatch);
+    return done(mode_ == Mode::lookup ? PassdbResult::internal : PassdbResult::mismatch);
   }
   if (!check_proxy_fields()) {
     remove_proxy_fields();
@@ -119,9 +120,18 @@ void Request::on_resolved(Result<std::vector<IpAddress>> answer) {
                              fmt::format("DNS lookup for {} took {}.{:03} s", host,
                                          took.count() / 1000, took.count() % 1000));
   }
-  const std::vector<IpAddress>& addresses = answer.value();
+  std::vector<IpAddress>& addresses = answer.value();
   const auto pick = context_.environment.random(static_cast<std::uint32_t>(addresses.size()));
-  state_.fields.set("hostip", addresses[pick].text());
+  std::ranges::rotate(addresses, addresses.begin() + pick);
+  state_.fields.set("hostip", addresses.front().text());
+  // The others are for our own login processes: one that cannot be reached is not the end.
+  if (addresses.size() > 1 && mode_ == Mode::verify && !state_.fields.has("hostips")) {
+    std::string list;
+    for (std::size_t i = 0; i < std::min(addresses.size(), kMaxHostIps); i++) {
+      list += (i > 0 ? "," : "") + addresses[i].text();
+    }
+    state_.fields.set("hostips", list);
+  }
   decide_self(addresses);
 }
 
@@ -138,6 +148,7 @@ void Request::decide_self(const std::vector<IpAddress>& addresses) {
   if (is_self && same_port) {
     remove_proxy_fields();
     fields.remove("hostip");
+    fields.remove("hostips");
     if (always) fields.set(Field("proxy"));
   } else {
     fields.remove("proxy_maybe");

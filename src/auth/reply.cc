@@ -81,9 +81,9 @@ std::string_view fail_code(const Request& request, PassdbResult result) {
     case PassdbResult::internal:
       return "temp_fail";
     case PassdbResult::disabled:
-      return "user_disabled";
+      return request.master_verified() ? "authz_fail" : "user_disabled";
     case PassdbResult::expired:
-      return "pass_expired";
+      return request.master_verified() ? "authz_fail" : "pass_expired";
     case PassdbResult::ok:
     case PassdbResult::next:
     case PassdbResult::mismatch:

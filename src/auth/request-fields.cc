@@ -38,6 +38,10 @@ void Request::import_fields(std::string_view list, bool userdb) {
                             : Field(one.substr(0, equals), one.substr(equals + 1));
     if (userdb) {
       if (wire::is_field_name(field.name)) state_.userdb.set(field.copy());
+    } else if (field.name.starts_with("passdb_import")) {
+      // Each would be one more call on the stack, and the text would say how many.
+      log_error(passdb_->name, "passdb_import within passdb_import");
+      unacceptable_ = true;
     } else {
       set_field(field.name, field);
     }
@@ -45,6 +49,12 @@ void Request::import_fields(std::string_view list, bool userdb) {
 }
 
 bool Request::set_field(std::string_view name, const Field& field) {
+  if (field.value.size() > kMaxFieldValue) {
+    log_error(passdb_->name,
+              fmt::format("field {} is longer than {} bytes", log_safe(name, 64), kMaxFieldValue));
+    unacceptable_ = true;
+    return false;
+  }
   if (name.ends_with(":protected")) {
     name.remove_suffix(10);
     if (state_.fields.has(name) ||
@@ -81,10 +91,10 @@ bool Request::set_plain_field(std::string_view name, const Field& field) {
     state_.userdb_set = true;
     if (name == "userdb_userdb_import") {
       import_fields(field.value.reveal(), true);
-      return true;
+    } else {
+      copy.name = std::string(name.substr(7));
+      state_.userdb.set(std::move(copy));
     }
-    copy.name = std::string(name.substr(7));
-    state_.userdb.set(std::move(copy));
   } else {
     copy.name = std::string(name);
     state_.fields.set(std::move(copy));
@@ -120,7 +130,13 @@ bool Request::set_special_field(std::string_view name, const Field& field, bool&
       log_error(passdb_->name, "login_user: " + problem);
       return false;
     }
-    if (target != user_) login_user_ = std::move(target);
+    if (target == user_) return true;
+    if (master_verified()) {
+      // Two rows that name each other would go on for ever.
+      log_error(passdb_->name, "login_user: another user is logged in as already");
+      return false;
+    }
+    login_user_ = std::move(target);
     return true;
   }
   if (name == "fail") return check_failed_ = failed_by_field_ = true;
@@ -152,11 +168,9 @@ bool Request::set_name_field(std::string_view name, std::string_view value) {
     changed = user_.substr(0, at);
     if (!value.empty()) changed.append("@").append(value);
   }
-  if (changed.empty() || changed.find('\0') != std::string::npos) {
-    log_error(passdb_->name, "username attempted to be changed to empty");
-    return false;
-  }
-  user_ = std::move(changed);
+  if (!changed.empty()) return rename(passdb_->name, std::move(changed));
+  check_failed_ = true;
+  log_error(passdb_->name, "username attempted to be changed to empty");
   return true;
 }
 

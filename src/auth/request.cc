@@ -7,7 +7,6 @@
 namespace postern::auth {
 namespace {
 
-constexpr std::size_t kMaxUserName = 320;   // bytes
 constexpr std::size_t kMaxLoggedName = 64;  // bytes
 
 std::string_view before_at(std::string_view name) noexcept {
@@ -73,6 +72,7 @@ std::string Request::process_name(std::string_view raw, std::string& out) const 
   const config::AuthSettings& settings = *context_.settings.settings;
   if (raw.empty()) return "Empty username";
   if (raw.size() > kMaxUserName) return "Username is too long";
+  if (!is_utf8(raw)) return "Username is not UTF-8 (username: " + log_safe(raw) + ")";
   std::string name(raw);
   if (!settings.auth_default_realm.empty() && name.find('@') == std::string::npos) {
     name += '@';
@@ -100,6 +100,19 @@ std::string Request::process_name(std::string_view raw, std::string& out) const 
   return {};
 }
 
+bool Request::rename(std::string_view database, std::string changed) {
+  std::string_view why;
+  if (changed.empty()) why = "to empty";
+  if (changed.size() > kMaxUserName) why = "to one that is too long";
+  if (changed.find('\0') != std::string::npos || !is_utf8(changed)) why = "to one that is no text";
+  if (!why.empty()) {
+    log_error(database, "username attempted to be changed " + std::string(why));
+    return false;
+  }
+  user_ = std::move(changed);
+  return true;
+}
+
 std::string Request::set_username(std::string_view raw, bool may_be_master) {
   const std::string& separator = context_.settings.settings->auth_master_user_separator;
   std::string_view login;
@@ -112,13 +125,11 @@ std::string Request::set_username(std::string_view raw, bool may_be_master) {
       has_login = true;
     }
   }
+  // cert_username is not looked at: a login process sends it with every certificate that is valid,
+  // and only auth_ssl_username_from_cert (which is refused, as long as it does not exist here)
+  // makes it the name.
   original_user_ = std::string(raw);
   has_original_ = true;
-  if (properties_.cert_username && !properties_.cert_username->empty() &&
-      properties_.valid_client_cert) {
-    // Only login processes that were told to take names from certificates send it.
-    raw = *properties_.cert_username;
-  }
   std::string name;
   std::string problem = process_name(raw, name);
   if (!problem.empty()) return problem;
@@ -186,7 +197,7 @@ std::optional<std::string_view> Request::variable(const config::VariableRef& ref
   const auto port = [&](std::uint16_t p) -> std::optional<std::string_view> {
     return p == 0 ? std::nullopt : keep(std::to_string(p));
   };
-  const std::string& auth_user = master_user_.empty() ? user_ : master_user_;
+  const std::string& auth_user = master_user_.empty() ? original_user_ : master_user_;
   switch (ref.as<V>()) {
     case V::user:
       return user_;

@@ -23,6 +23,8 @@
 /// "Password databases", and tests/transcripts/auth-*.txt.
 namespace postern::auth {
 
+inline constexpr std::size_t kMaxUserName = 320;  // bytes
+
 /// Settings of one service, compiled once.
 struct RequestSettings {
   std::shared_ptr<const config::AuthSettings> settings;
@@ -112,6 +114,8 @@ class Request final : public Retirable {
   const Secret& password() const noexcept { return password_; }
   const FieldList& fields() const noexcept { return state_.fields; }
   const FieldList& userdb_fields() const noexcept { return state_.userdb; }
+  /// The settings of its service.
+  const config::AuthSettings& settings() const noexcept { return *context_.settings.settings; }
   /// No failure delay: a passdb said so.
   bool no_delay() const noexcept { return state_.fields.has("nodelay"); }
   bool master_verified() const noexcept { return !master_user_.empty(); }
@@ -138,6 +142,8 @@ class Request final : public Retirable {
 
   // request.cc
   std::string process_name(std::string_view raw, std::string& out) const;
+  /// The name a database gives instead. False: it cannot be one (logged).
+  bool rename(std::string_view database, std::string changed);
   std::string prefix(std::string_view name) const;
   bool verbose(config::Tristate override_verbose) const noexcept;
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kBusyMs = 2;             // in the library, before `busy` is reported
 constexpr int kMaxSteps = 50'000'000;  // virtual machine operations of one query
+constexpr int kMaxRow = 16 << 20;      // bytes of a row that is read; a name or a hash is far below
 
 std::string_view column_text(sqlite3_stmt* statement, int column) noexcept {
   const void* text = sqlite3_column_blob(statement, column);
@@ -76,11 +77,12 @@ bool SqliteFile::open() {
   // Nothing in the file may call functions with side effects, or be a trap in its schema.
   sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_limit(raw, SQLITE_LIMIT_LENGTH, kMaxRow);
   sqlite3_progress_handler(raw, kMaxSteps, &too_long, nullptr);
   return true;
 }
 
-sqlite3_stmt* SqliteFile::statement(const SqlQuery& query, Row& out) {
+sqlite3_stmt* SqliteFile::statement(const config::SqlQuery& query, Row& out) {
   const auto known = statements_.find(&query);
   if (known != statements_.end()) return known->second.get();
   sqlite3_stmt* raw = nullptr;
@@ -104,7 +106,7 @@ sqlite3_stmt* SqliteFile::statement(const SqlQuery& query, Row& out) {
   return statements_.emplace(&query, std::move(prepared)).first->second.get();
 }
 
-SqliteFile::Row SqliteFile::query(const SqlQuery& query, const DbQuery& request) {
+SqliteFile::Row SqliteFile::query(const config::SqlQuery& query, const DbQuery& request) {
   Row out;
   out.kind = Row::Kind::failed;
   if (!check(request.now)) {

@@ -78,8 +78,11 @@ void Request::ask_userdb() {
 
 void Request::on_existence_known(PassdbResult result) {
   checking_existence_ = false;
-  // What the passdbs say beside that is not asked for here.
+  // Beside that, only what the passdbs say for the userdb is asked for here.
+  FieldList given = std::move(state_.userdb);
+  before_ = State{};
   state_ = State{};
+  if (result == PassdbResult::ok) state_.userdb = std::move(given);
   switch (result) {
     case PassdbResult::ok:
       return fetch_user();
@@ -139,6 +142,11 @@ void Request::on_userdb_answer(const DbAnswer& answer) {
 }
 
 bool Request::set_userdb_field(const Field& field) {
+  if (field.value.size() > kMaxFieldValue) {
+    log_error(userdb_->name, fmt::format("field {} is longer than {} bytes",
+                                         log_safe(field.name, 64), kMaxFieldValue));
+    return false;
+  }
   Field copy = field.copy();
   if (copy.name.ends_with(":protected")) {
     copy.name.resize(copy.name.size() - 10);
@@ -164,18 +172,15 @@ bool Request::set_userdb_field(const Field& field) {
   if (copy.name == "user" || copy.name == "username" || copy.name == "domain") {
     const std::size_t at = std::min(user_.find('@'), user_.size());
     std::string changed(value);
-    if (copy.name == "username") changed += user_.substr(at);
+    if (copy.name == "username" && !value.empty()) changed += user_.substr(at);
     if (copy.name == "domain")
       changed = user_.substr(0, at) + (value.empty() ? "" : "@" + std::string(value));
-    if (changed.empty()) return false;
-    user_ = std::move(changed);
-    return true;
+    return rename(userdb_->name, std::move(changed));
   }
-  if (copy.name == "userdb_import") {
+  if (copy.name == "userdb_import")
     import_fields(value, true);
-    return true;
-  }
-  state_.userdb.set(std::move(copy));
+  else
+    state_.userdb.set(std::move(copy));
   if (state_.userdb.size() <= kMaxFields && state_.userdb.bytes() <= kMaxFieldBytes) return true;
   log_error(userdb_->name, "too many or too long fields");
   return false;
@@ -184,13 +189,16 @@ bool Request::set_userdb_field(const Field& field) {
 void Request::end_userdb(UserdbResult result) {
   using config::PassdbRule;
   const DbRules& rules = userdb_->rules;
+  const auto take = [this](const config::Template& field) {
+    return set_userdb_field(
+        expand_field(field, [this](const config::VariableRef& ref) { return variable(ref); }));
+  };
+  if (result == UserdbResult::ok && !std::ranges::all_of(userdb_->override_fields, take)) {
+    result = UserdbResult::internal;
+  }
   PassdbRule rule = rules.failure;
   if (result == UserdbResult::ok) {
     rule = rules.success;
-    for (const config::Template& field : userdb_->override_fields) {
-      set_userdb_field(
-          expand_field(field, [this](const config::VariableRef& ref) { return variable(ref); }));
-    }
   } else {
     state_ = std::move(before_);
     if (result == UserdbResult::internal) {

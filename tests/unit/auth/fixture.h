@@ -48,6 +48,7 @@ using Keys = std::vector<std::pair<std::string, std::string>>;
 /// What an operator would have written.
 struct TestConfig {
   Keys settings;
+  std::map<std::string, Keys> protocols;  // what [protocol NAME] says
   std::vector<Keys> passdbs;
   std::vector<Keys> userdbs;
 
@@ -56,6 +57,11 @@ struct TestConfig {
     out.blocks.emplace_back();
     for (const auto& [key, value] : settings)
       out.blocks[0].settings.push_back({key, config::Value(value)});
+    for (const auto& [name, keys] : protocols) {
+      config::SettingsBlock& block = out.blocks.emplace_back();
+      block.filter.protocol = name;
+      for (const auto& [key, value] : keys) block.settings.push_back({key, config::Value(value)});
+    }
     for (const Keys& keys : passdbs) out.passdbs.push_back(block<config::PassdbSettings>(keys));
     for (const Keys& keys : userdbs) out.userdbs.push_back(block<config::UserdbSettings>(keys));
     return out;

@@ -45,6 +45,19 @@ TEST(PasswdTable, TheEmptyEighthPartMeansAMailLocation) {
   EXPECT_EQ(table.find("old")->extra, (std::vector<std::string>{"userdb_mail=maildir:/var/mail"}));
 }
 
+TEST(PasswdTable, KnowsLibpamPwdfilesForms) {
+  std::vector<std::string> problems;
+  const PasswdTable table = PasswdTable::parse(
+      "des:abNANd1rDfiNc[13]\nmd5:5ebe2294ecd0e0f08eab7690d2a6ee69[34]\nplain:{PLAIN}x[13]\n"
+      "other:x[56]\nodd:[13\n",
+      problems);
+  EXPECT_EQ(table.find("des")->password.reveal(), "{CRYPT}abNANd1rDfiNc");
+  EXPECT_EQ(table.find("md5")->password.reveal(), "{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69");
+  EXPECT_EQ(table.find("plain")->password.reveal(), "{PLAIN}x[13]") << "a scheme says it all";
+  EXPECT_EQ(table.find("other")->password.reveal(), "x[56]");
+  EXPECT_EQ(table.find("odd")->password.reveal(), "[13");
+}
+
 TEST(PasswdTable, ReportsBadLinesAndKeepsTheRest) {
   std::vector<std::string> problems;
   const PasswdTable table = PasswdTable::parse(

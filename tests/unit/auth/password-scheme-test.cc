@@ -7,6 +7,9 @@
 
 #include <string>
 
+#include "config/table.h"
+#include "lib/text.h"
+
 namespace postern::auth {
 namespace {
 
@@ -166,6 +169,18 @@ TEST(PasswordScheme, ALongPasswordNeverReachesAHash) {
   const std::string password(kMaxPassword + 1, 'x');
   EXPECT_EQ(verify("{PLAIN}" + password, password).verdict, Verdict::mismatch);
   EXPECT_EQ(verify("{PLAIN}" + password.substr(1), password.substr(1)).verdict, Verdict::match);
+}
+
+TEST(PasswordSchemes, AreThoseTheSettingTakes) {
+  const config::SettingRow* const row =
+      config::find_setting(config::Group::passdb, "default_pass_scheme");
+  ASSERT_NE(row, nullptr);
+  const auto names = words(row->choices);
+  EXPECT_EQ(names.size(), 24U);
+  for (const std::string_view name : names) {
+    ASSERT_NE(find_scheme(name), nullptr) << name;
+    EXPECT_EQ(find_scheme(name)->name, name);
+  }
 }
 
 }  // namespace

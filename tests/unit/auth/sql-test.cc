@@ -179,6 +179,54 @@ TEST_F(SqlPassdb, AQueryWithoutAPasswordColumnIsAMistakeNotAMismatch) {
   EXPECT_TRUE(logged("Password query must return a field named 'password'"));
 }
 
+TEST_F(SqlPassdb, WhatIsTooLargeForAReplyFailsThatLoginOnly) {
+  fill(path_);
+  const auto is_temporary = [this](const std::string& columns, std::string_view why) {
+    start("SELECT " + columns + " FROM users WHERE userid='%n'");
+    EXPECT_EQ(login("joe@x.org", "secret"), "FAIL\tuser=joe@x.org\tcode=temp_fail");
+    EXPECT_TRUE(logged(why)) << columns;
+  };
+  is_temporary("password, hex(zeroblob(4097)) AS host", "field host is longer than 8192 bytes");
+  is_temporary("password, hex(zeroblob(4097)) AS userdb_home",
+               "field userdb_home is longer than 8192 bytes");
+  is_temporary("hex(zeroblob(4097)) AS password", "field password is longer than 8192 bytes");
+  is_temporary("password, hex(zeroblob(400)) AS user",
+               "username attempted to be changed to one that is too long");
+  is_temporary("password, hex(zeroblob(400)) AS domain",
+               "username attempted to be changed to one that is too long");
+  is_temporary("password, x'ff41' AS user",
+               "username attempted to be changed to one that is no text");
+  is_temporary("password, x'410042' AS user",
+               "username attempted to be changed to one that is no text");
+  start("SELECT password, '' AS user FROM users WHERE userid='%n'");
+  EXPECT_EQ(login("joe@x.org", "secret"), "FAIL\tuser=joe@x.org") << "as Dovecot answers";
+  EXPECT_TRUE(logged("username attempted to be changed to empty"));
+  is_temporary("zeroblob(20000000) AS password", "Password query failed: string or blob too big");
+  is_temporary("password, replace(hex(zeroblob(500)),'00','passdb_import=') AS passdb_import",
+               "passdb_import within passdb_import");
+  is_temporary(
+      "password, 'a=' || replace(hex(zeroblob(4000)),'00',char(9)||'b=') AS "
+      "userdb_userdb_import",
+      "field userdb_userdb_import is longer than 8192 bytes");
+  is_temporary("password, 1 AS \"bad name\"", "'bad name' cannot be the name of a field");
+}
+
+TEST_F(SqlPassdb, ACorruptFileIsATemporaryFailureUntilItIsReplaced) {
+  dir_.write("db.sqlite", std::string("SQLite format 3\0", 16) + std::string(5000, 'x'));
+  start();
+  EXPECT_EQ(login("joe@x.org", "secret"), "FAIL\tuser=joe@x.org\tcode=temp_fail");
+  EXPECT_TRUE(logged("Password query failed: file is not a database"));
+  ASSERT_EQ(::unlink(path_.c_str()), 0);
+  dir_.write("db.sqlite", "no database at all, but a text that is long enough to look at");
+  server_->env.advance(std::chrono::seconds(2));
+  EXPECT_EQ(login("joe@x.org", "secret"), "FAIL\tuser=joe@x.org\tcode=temp_fail");
+  const std::string other = dir_.file("other.sqlite");
+  fill(other);
+  ASSERT_EQ(::rename(other.c_str(), path_.c_str()), 0);
+  server_->env.advance(std::chrono::seconds(2));
+  EXPECT_EQ(login("joe@x.org", "secret"), "OK\tuser=joe@x.org");
+}
+
 TEST_F(SqlPassdb, FieldsBecomeWhatTheirNamesSay) {
   fill(path_);
   start(

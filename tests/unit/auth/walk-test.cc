@@ -177,6 +177,34 @@ const std::vector<Row>& rows() {
        {},
        "x",
        "FAIL\tuser=a"},
+      {"users that name each other as whom to log in end the walk",
+       "a:{PLAIN}x::::::login_user=b\nb:{PLAIN}y::::::login_user=a",
+       {{"result_success", "continue"}},
+       "",
+       {},
+       "x",
+       "FAIL\tuser=b\tcode=temp_fail\toriginal_user=a\tauth_user=a"},
+      {"an import within an import is not followed",
+       "a:{PLAIN}x::::::passdb_import=passdb_import=passdb_import=forward_x=1",
+       {},
+       "",
+       {},
+       "x",
+       "FAIL\tuser=a\tcode=temp_fail"},
+      {"an import sets fields",
+       "a:{PLAIN}x::::::passdb_import=forward_x=1",
+       {},
+       "",
+       {},
+       "x",
+       "OK\tuser=a\tforward_x=1"},
+      {"a field may use those before it",
+       "a:{PLAIN}x::::::forward_m=1 forward_n=%{passdb:forward_m:none}%{passdb:forward_z:none}",
+       {},
+       "",
+       {},
+       "x",
+       "OK\tuser=a\tforward_m=1\tforward_n=1none"},
       {"a renamed user is the next database's",
        "a:::::::noauthenticate user=b",
        {},
@@ -254,17 +282,15 @@ TEST(DatabaseSet, AServiceHasTheGlobalDatabasesAndThenItsOwn) {
 
 TEST(DatabaseSet, NamesEveryBlockThatCannotWork) {
   TestConfig config;
-  config.passdbs = {{{"driver", "sql"},
-                     {"name", "one"},
-                     {"connect", "/x"},
-                     {"password_query", "SELECT 1 WHERE a = %u"}},
+  config.passdbs = {{{"driver", "sql"}, {"name", "one"}},
                     {{"driver", "passwd-file"}, {"name", "two"}},
-                    {{"driver", "static"}, {"name", "three"}, {"default_pass_scheme", "ROT13"}}};
+                    {{"driver", "passwd-file"}, {"name", "three"}, {"args", "scheme=ROT13 /x"}}};
   const config::Snapshot snapshot = config.snapshot();
   const auto set = DatabaseSet::make(snapshot.passdbs, snapshot.userdbs);
   ASSERT_FALSE(set.ok());
-  for (const char* part : {"passdb one: password_query", "passdb two: passwd_file_path is missing",
-                           "passdb three: unknown default_pass_scheme ROT13"}) {
+  for (const char* part :
+       {"passdb one: connect is missing", "passdb two: passwd_file_path is missing",
+        "passdb three: unknown default_pass_scheme ROT13"}) {
     EXPECT_NE(set.error().text.find(part), std::string::npos) << set.error().text;
   }
 }

@@ -30,8 +30,11 @@ Result<std::unique_ptr<ServerContext>> ServerContext::make(Environment& environm
                                                            std::uint32_t pid) {
   auto databases = DatabaseSet::make(snapshot.passdbs, snapshot.userdbs);
   if (!databases.ok()) return databases.error();
-  if (!databases.value().has_passdbs())
-    return Error{0, "No passdbs specified in configuration file"};
+  if (!databases.value().has_passdbs()) {
+    // Every login fails as temporary. Ending here would make the master start us again and again.
+    environment.log(log::Level::error,
+                    "No passdbs specified in configuration file: nobody can log in");
+  }
   std::unique_ptr<ServerContext> out(
       new ServerContext(environment, std::move(snapshot), std::move(databases.value()), pid));
   for (const std::string& name : out->global_->auth_mechanisms) {

@@ -216,16 +216,9 @@ void check_databases(const ConfigurationImpl& impl, Problems& problems) {
   }
   check_last_passdb(impl, problems);
   const bool own_auth = impl.global().find_given("auth_socket_path") == nullptr;
-  if (passdb || !own_auth) return;
-  const bool logins =
-      std::any_of(impl.services.begin(), impl.services.end(),
-                  [](const ServiceSettings& s) { return s.type == ServiceType::login; });
-  constexpr std::string_view kText = "there is no [passdb NAME], so nobody can log in";
-  // Without logins it is only auth's other clients that would be told so.
-  if (logins)
-    problems.error(impl.global().where, std::string(kText));
-  else
-    problems.warning(impl.global().where, std::string(kText));
+  if (!passdb && own_auth) {
+    problems.warning(impl.global().where, "there is no [passdb NAME], so nobody can log in");
+  }
 }
 
 void check_tls(const ConfigurationImpl& impl, Problems& problems) {

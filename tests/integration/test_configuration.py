@@ -16,7 +16,8 @@ def test_a_good_file_passes(postern):
 
 def test_the_file_that_is_installed_first_passes_and_says_what_is_missing(postern):
     """On its own: with the accounts of this host, and without a word of the tests'."""
-    users = {name: text for name, text in postern.settings.items() if name.startswith("default_") and "user" in name}
+    users = {name: text for name, text in postern.settings.items()
+             if name.startswith("default_") and "user" in name or name == "libexec_dir"}
     postern.write_configuration = lambda: postern.conf.write_text(
         "".join(f"{name} = {text}\n" for name, text in users.items()) + "default_internal_group =\n"
         f"include = {ROOT}/data/postern.conf\n"
@@ -141,6 +142,7 @@ def test_the_examples_of_the_documentation_are_right(postern, server_pair, examp
     text = text.replace("/etc/ssl/private/mail.key", str(server_pair.key))
     users = "".join(f"{key} = {postern.settings[key]}\n" for key in
                     ("default_internal_user", "default_internal_group", "default_login_user") if key in postern.settings)
+    users += f"libexec_dir = {postern.settings['libexec_dir']}\n"  # nothing need be installed
     sections = "".join(f"\n[service {name}]\nuser = {keys['user']}\n" for name, keys in postern.services.items())
     postern.configuration = lambda: users + text + sections
     done = postern.check_configuration()

@@ -106,6 +106,17 @@ TEST_F(AuthServer, AFailedWorkerIsNeverAWrongPassword) {
   EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow\tcode=temp_fail"}));
 }
 
+TEST_F(AuthServer, WithoutADatabaseEveryLoginFailsAsTemporary) {
+  TestConfig config;
+  config.settings = {{"auth_internal_failure_delay", "0"}};
+  start(config);
+  EXPECT_TRUE(logged("No passdbs specified in configuration file"));
+  auth(1, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=a\tcode=temp_fail"}));
+  open_master({});
+  EXPECT_EQ(ask("PASS\t1\ta\tservice=lmtp"), (Lines{"FAIL\t1"}));
+}
+
 TEST_F(AuthServer, FailuresWaitAndSuccessesDoNot) {
   start("a:{PLAIN}x\n");
   auth(1, "a", "wrong");

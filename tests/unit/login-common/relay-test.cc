@@ -235,10 +235,13 @@ TEST_P(RelayReset, NamesTheSideThatBroke) {
   }
 }
 
-TEST_F(RelayTest, HalfCloseByTheClientStillGetsItsAnswer) {
+class RelayHalfClose : public RelayTest, public ::testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Tls, RelayHalfClose, ::testing::Bool());
+
+TEST_P(RelayHalfClose, ByTheClientStillGetsItsAnswer) {
   gather();
   LogCapture log;
-  start();
+  start({}, {}, GetParam());
   client_.far.say("b SLOW\r\n");
   client_.far.stream.shutdown_write();
   wait([&] { return backend_.far.eof; });
@@ -253,9 +256,9 @@ TEST_F(RelayTest, HalfCloseByTheClientStillGetsItsAnswer) {
       << log.text();
 }
 
-TEST_F(RelayTest, HalfCloseByTheBackendIsPassedOnToo) {
+TEST_P(RelayHalfClose, ByTheBackendIsPassedOnToo) {
   gather();
-  start();
+  start({}, {}, GetParam());
   backend_.far.stream.shutdown_write();
   wait([&] { return client_.far.eof; });
   client_.far.say("still here\r\n");
@@ -432,6 +435,30 @@ INSTANTIATE_TEST_SUITE_P(Tls, RelayBulk,
                          ::testing::Values(Bulk{true, false, SIZE_MAX, 16 * kMega},
                                            Bulk{true, true, SIZE_MAX, 16 * kMega},
                                            Bulk{true, false, 10000, 4 * kMega}));
+
+/// What was brought is more than the socket takes; what is read behind it goes through a pipe.
+TEST_F(RelayTest, BroughtBytesComeBeforeSplicedOnes) {
+  const std::string brought(6 * kMega, '!');
+  client_.far.keep_text = true;
+  client_.far.reading = false;
+  backend_.far.to_send = 8 * kMega;
+  backend_.far.close_write_when_sent = true;
+  start(brought);
+  run_dry(loop_);
+  EXPECT_GT(relay_.waiting(), 0U);
+  client_.far.reading = true;
+  client_.far.go();
+  wait([&] { return client_.far.eof || client_.far.broken; });
+  EXPECT_TRUE(relay_.splices());
+  const std::string& got = client_.far.gathered;
+  ASSERT_EQ(got.size(), brought.size() + 8 * kMega);
+  EXPECT_EQ(got.compare(0, brought.size(), brought), 0);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < 8 * kMega; ++i) {
+    if (got[brought.size() + i] != pattern(i)) ++wrong;
+  }
+  EXPECT_EQ(wrong, 0U);
+}
 
 TEST_F(RelayTest, AReaderThatStopsStopsTheWriter) {
   backend_.far.to_send = 64 * kMega;

@@ -24,6 +24,7 @@ namespace postern::master {
 namespace {
 
 constexpr std::chrono::seconds kLostChannel{5};
+constexpr io::Milliseconds kUnmade{100};
 constexpr rlim_t kMostFiles = 65536;
 
 ServiceLimits limits_of(const config::ServiceSettings& settings) {
@@ -93,6 +94,7 @@ ServiceRun::ServiceRun(io::Loop& loop, Host& host, ServiceSetup setup)
     : loop_(loop), host_(host), setup_(std::move(setup)), machine_(limits_of(setup_.settings)) {
   wake_.start(loop_, io::Callback<>::to<&ServiceRun::step>(*this));
   lost_.start(loop_, io::Callback<>::to<&ServiceRun::on_lost_deadline>(*this));
+  unmade_settled_.start(loop_, io::Callback<>::to<&ServiceRun::settle_unmade>(*this));
   for (const auto& listener : setup_.listeners) {
     auto watch = std::make_unique<io::FdWatch>();
     watch->start(loop_, listener->fd(), io::Callback<unsigned>::to<&ServiceRun::on_waiting>(*this));
@@ -272,11 +274,10 @@ void ServiceRun::on_channel_end(Child& child, std::string_view why) noexcept {
     if (child.pid() > 0) ::kill(child.pid(), SIGKILL);
   }
   if (child.pid() == 0) {
-    // A copy that ended before its first word: nobody can be waited for.
-    log::error("service({}): a new process ended before it was ready", name());
-    machine_.on_end(child.id(), {false, EX_SOFTWARE}, now());
-    forget(child.id());
-    step();
+    // It ended before its first word, or was never made: nobody can be waited for. If it is the
+    // template that ended, which is seen a little later, it is no failure of this one's.
+    unmade_.push_back(child.id());
+    if (!unmade_settled_.armed()) unmade_settled_.set(kUnmade);
     return;
   }
   if (!lost_.armed()) lost_.set(kLostChannel);
@@ -286,6 +287,18 @@ void ServiceRun::on_lost_deadline() noexcept {
   for (const auto& [id, child] : children_) {
     if (!child->channel_open() && child->pid() > 0) ::kill(child->pid(), SIGKILL);
   }
+}
+
+void ServiceRun::settle_unmade() noexcept {
+  for (const ProcessId id : std::exchange(unmade_, {})) {
+    const ProcessRecord* record = machine_.find(id);
+    if (record != nullptr && !record->maker_ended) {
+      log::error("service({}): a new process ended before it was ready", name());
+    }
+    machine_.on_end(id, {false, EX_SOFTWARE}, now());
+    forget(id);
+  }
+  step();
 }
 
 bool ServiceRun::on_exit(pid_t pid, int wait_status) noexcept {

@@ -104,6 +104,7 @@ class ServiceRun final : private Child::Owner {
   void release_listeners() noexcept;
   void on_waiting(unsigned what) noexcept;
   void on_lost_deadline() noexcept;
+  void settle_unmade() noexcept;
   void forget(ProcessId id) noexcept;
   SpawnRequest spawn_request(bool as_template) const;
   io::TimePoint now() const { return io::Clock::now(); }
@@ -115,7 +116,9 @@ class ServiceRun final : private Child::Owner {
   std::map<ProcessId, std::unique_ptr<Child>> children_;
   std::vector<std::unique_ptr<io::FdWatch>> listener_watches_;
   io::Timer wake_;
-  io::Timer lost_;  // until children that closed their channel must be gone
+  io::Timer lost_;                 // until children that closed their channel must be gone
+  std::vector<ProcessId> unmade_;  // copies that ended, or never were, before a word of theirs
+  io::Timer unmade_settled_;       // until it is known whether their template has ended, too
   bool stepping_ = false;
   bool stopping_ = false;
 };

@@ -53,6 +53,7 @@ Supervisor::Supervisor(io::Loop& loop, Options options)
   stop_deadline_.start(loop_, io::Callback<>::to<&Supervisor::on_stop_deadline>(*this));
   ticket_rotation_.start(loop_, io::Callback<>::to<&Supervisor::rotate_ticket_keys>(*this));
   reload_due_.start(loop_, io::Callback<>::to<&Supervisor::on_reload_due>(*this));
+  sweep_due_.start(loop_, io::Callback<>::to<&Supervisor::sweep>(*this));
 }
 
 Supervisor::~Supervisor() = default;
@@ -284,6 +285,7 @@ void Supervisor::on_done(ServiceRun& /*run*/, Child& child, const DoneMessage& d
 }
 void Supervisor::on_child_gone(ServiceRun& /*run*/, Child& child) noexcept {
   questions_.on_child_gone(child);
+  sweep_due_.trigger();  // not every end is told by a signal
 }
 
 // --- Signals ---

@@ -115,6 +115,7 @@ class Supervisor final : private ServiceRun::Host {
   std::vector<std::unique_ptr<Generation>> earlier_;
   io::SignalWatch on_hup_, on_term_, on_int_, on_usr1_, on_chld_;
   io::Deferred reload_due_;  // however many signals have come
+  io::Deferred sweep_due_;
   std::function<void()> on_reload_;
   io::TimePoint stop_began_;
   io::Timer stop_deadline_;

@@ -119,6 +119,23 @@ class TestLoginProcess:
         postern.wait_log(rf"service\(imap-login\): child {victim} killed with signal 9")
 
 
+    def test_a_template_killed_while_it_makes_processes_is_replaced_at_once_T_FAT_03(self, postern, user):
+        """It is no failed start of the processes it had been asked for."""
+        postern.may_die = True
+        name, password = user()
+        postern.service = {"service_count": "1", "client_limit": "1", "process_min_avail": "4", "process_limit": "50"}
+        postern.start()
+        for _ in range(5):
+            wait_for("the template and four processes", lambda: len(postern.pids("imap-login")) == 5, 20)
+            time.sleep(0.3)
+            waiting = [Imap(postern.port, greeting=False) for _ in range(6)]  # so that it is asked for more
+            os.kill(postern.pids("imap-login")[0], signal.SIGKILL)
+            login_again(postern, name, password)
+            for client in waiting:
+                client.close()
+        assert "startup failed" not in postern.log_text()
+
+
 def sessions(postern):
     """What the master says of its sessions, by the control protocol."""
     import json

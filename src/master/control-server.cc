@@ -252,7 +252,7 @@ void ControlServer::Connection::dispatch(const std::string& line) {
            if (value.empty()) return c.end(EX_USAGE, key + " is empty: say whom to kick");
            terms.push_back(key + '=' + value);
            length += 2 * terms.back().size() + 1;  // however it is escaped
-           shown += ' ' + key + '=' + log_safe(value);
+           shown.append(" ").append(key).append("=").append(log_safe(value));
          }
          if (length > kMaxKick) return c.end(EX_USAGE, "too much for one kick");
          log::info("control: kick{} ({})", shown, c.peer());

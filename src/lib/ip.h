@@ -32,6 +32,7 @@ class IpAddress {
   /// Canonical text (RFC 5952); empty for no address.
   std::string text() const;
   bool operator==(const IpAddress&) const = default;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 means the 0 that the compiler compares with
   auto operator<=>(const IpAddress&) const = default;
 
  private:
@@ -51,6 +52,7 @@ struct Endpoint {
   /// "192.0.2.1:143", "[2001:db8::1]:143".
   std::string text() const;
   bool operator==(const Endpoint&) const = default;
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   auto operator<=>(const Endpoint&) const = default;
 };
 

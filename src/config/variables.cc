@@ -16,8 +16,8 @@
 namespace postern::config {
 namespace {
 
-constexpr unsigned kMaxDepth = 8;              // %{if…} within %{if…}
-constexpr std::size_t kMaxText = 1024 * 1024;  // bytes of a template
+constexpr unsigned kMaxDepth = 8;                // %{if…} within %{if…}
+constexpr std::size_t kMaxText = 1024UL * 1024;  // bytes of a template
 constexpr int kMaxWidth = 9999;
 constexpr unsigned kMaxRounds =
     1'000'000;  // of a hash, so that a typing error does not stop logins
@@ -357,8 +357,7 @@ class TemplateCompiler {
     }
     std::string salt;
     for (const std::string_view option : words(options, ",")) {
-      const Status status = hash_option(part.hash, salt, option);
-      if (!status.ok()) return status;
+      if (Status status = hash_option(part.hash, salt, option); !status.ok()) return status;
     }
     for (const std::string& operand : {salt, "%{" + field + "}"}) {
       Result<Template> compiled = nested(operand);

@@ -54,6 +54,7 @@ std::size_t width(std::string_view text) {
   std::mbstate_t state{};
   while (!text.empty()) {
     wchar_t character = 0;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): with a state of our own it is safe
     const std::size_t n = std::mbrtowc(&character, text.data(), text.size(), &state);
     if (n == 0 || n > text.size()) break;
     const int taken = wcwidth(character);
@@ -153,10 +154,12 @@ Table table_of(const std::vector<wire::ControlFields>& rows,
     }
   }
   std::vector<Column> described;
+  described.reserve(names.size());
   for (const std::string& name : names) described.push_back({name, log_safe_line(name, kMaxCell)});
   Table out(std::move(described));
   for (const auto& row : rows) {
     std::vector<std::string> cells;
+    cells.reserve(names.size());
     for (const std::string& name : names) cells.emplace_back(wire::control_field(row, name));
     out.add(std::move(cells));
   }

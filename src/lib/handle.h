@@ -12,7 +12,7 @@ template <auto Free>
 struct FreeWith {
   template <class T>
   void operator()(T* p) const noexcept {
-    Free(p);
+    Free(p);  // NOLINT(cppcoreguidelines-owning-memory): this is the owner
   }
 };
 

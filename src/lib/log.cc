@@ -33,7 +33,7 @@ void check_failed(const char* file, int line, const char* condition) noexcept {
 namespace log {
 namespace {
 
-constexpr std::size_t kRingBytes = 64 * 1024;
+constexpr std::size_t kRingBytes = 64UL * 1024;
 
 struct Writer {
   std::string name;

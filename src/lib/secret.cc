@@ -31,8 +31,8 @@ char* WipingBuffer::reserve(std::size_t n) {
   }
   POSTERN_CHECK(size_ + n <= std::numeric_limits<std::uint32_t>::max() / 2);
   const std::size_t capacity = std::max<std::size_t>(128, std::max(size_ + n, 2 * size_));
-  auto* grown =
-      static_cast<char*>(std::malloc(capacity));  // NOLINT(cppcoreguidelines-owning-memory)
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
+  auto* const grown = static_cast<char*>(std::malloc(capacity));
   POSTERN_CHECK(grown != nullptr);
   if (size_ > 0) std::memcpy(grown, data_ + begin_, size_);
   const std::size_t size = size_;

@@ -139,7 +139,7 @@ void Client::authenticate() {
     text = "Plaintext authentication disabled.";
   }
   if (refused->outcome == Outcome::invalid_base64) text = "Invalid base64 data in initial response";
-  local_failure(std::move(*refused), text);
+  local_failure(*refused, text);
 }
 
 void Client::send_request(AuthRequest& request) {
@@ -168,16 +168,16 @@ void Client::send_request(AuthRequest& request) {
 }
 
 /// A failure that this process decided; with auth_verbose the log says what the client is told.
-void Client::local_failure(AuthResult result, std::string_view text) {
+void Client::local_failure(const AuthResult& result, std::string_view text) {
   if (!text.empty() && (settings_->auth_verbose || settings_->auth_debug)) {
     const std::string mech = log_safe(mech_, mech_.size() > kMaxMech + 3 ? kMaxMech : kMaxMech + 3);
     log_line(log::Level::info, fmt::format("Authenticate {} failed: {}", mech, text));
   }
-  fail(std::move(result));
+  fail(result);
 }
 
 /// Tells the client and goes on with the next command.
-void Client::fail(AuthResult result) {
+void Client::fail(const AuthResult& result) {
   facts_.pending = EndFacts::Pending::none;
   if (result.outcome == Outcome::aborted) {
     // Dovecot's flag that a response is awaited stays set, and its remark with it.
@@ -271,7 +271,7 @@ void Client::on_auth_fail(wire::AuthReplyFail&& reply) noexcept {
              result.outcome == Outcome::mech_plaintext_refused) {
     result.text = "Authentication failed.";  // the dialogue's own words are about our own checks
   }
-  fail(std::move(result));
+  fail(result);
   resume();
 }
 
@@ -280,7 +280,7 @@ void Client::on_auth_lost() noexcept {
   AuthResult result = temporary_failure();
   if (compat()) result = AuthResult{};  // Dovecot 2.3 says "wrong password"
   facts_.auth_lost = true;
-  fail(std::move(result));
+  fail(result);
   resume();
 }
 
@@ -296,7 +296,7 @@ void Client::on_auth_ok(wire::AuthReplyOk&& reply) noexcept {
     shared_.auth.release(id);
     AuthResult result;
     result.outcome = Outcome::anonymous_denied;
-    fail(std::move(result));
+    fail(result);
   } else if (reply.field("nologin")) {
     ++facts_.successes;
     refuse_login(reply);
@@ -335,7 +335,7 @@ void Client::refuse_login(const wire::AuthReplyOk& reply) {
     result.has_reason = true;
     result.text = one_line(*reason);
   }
-  fail(std::move(result));
+  fail(result);
 }
 
 /// A user whose mailbox is here: there is no mail service to hand the connection to.

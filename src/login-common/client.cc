@@ -277,9 +277,9 @@ bool Client::obey(Wish wish, std::string_view rest) {
       shared_.auth.cancel(std::exchange(auth_id_, 0));
       AuthResult result;
       result.outcome = dialogue_->cancel_outcome();
-      local_failure(std::move(result), dialogue_->cancel_outcome() == Outcome::invalid_base64
-                                           ? "Invalid base64 in response"
-                                           : "");
+      local_failure(result, dialogue_->cancel_outcome() == Outcome::invalid_base64
+                                ? "Invalid base64 in response"
+                                : "");
       return true;
     }
     case Wish::forwarded:

@@ -136,8 +136,8 @@ class Client final : public AuthListener {
   void authenticate();
   std::optional<AuthResult> refuse(const AuthRequest& request);
   void send_request(AuthRequest& request);
-  void fail(AuthResult result);
-  void local_failure(AuthResult result, std::string_view text);
+  void fail(const AuthResult& result);
+  void local_failure(const AuthResult& result, std::string_view text);
   void count_failure(Outcome outcome);
   void remember_names(const std::string& user, const std::string& original,
                       const std::string& auth_user);

@@ -10,7 +10,7 @@
 /// the master, and the master nothing about a child but what comes on that child's channel.
 namespace postern::wire {
 
-inline constexpr std::size_t kMaxPacket = 64 * 1024;  // bytes
+inline constexpr std::size_t kMaxPacket = 64UL * 1024;  // bytes
 
 // What a process inherits. 2 is the log pipe.
 inline constexpr int kChannelFd = 3;

@@ -42,7 +42,7 @@
 /// `TLS`, before the login perhaps with more words behind it ("TLS handshaking").
 namespace postern::wire {
 
-inline constexpr std::size_t kMaxControlLine = 64 * 1024;  // bytes, with its LF
+inline constexpr std::size_t kMaxControlLine = 64UL * 1024;  // bytes, with its LF
 inline constexpr std::size_t kMaxControlArgs = 1024;       // values in one request
 
 /// Names and values in the order they were given; a name may come more than once.

@@ -126,7 +126,7 @@ Result<std::shared_ptr<io::TlsContext>> TlsContexts::get(const Settings& setting
 Status TlsContexts::set_ticket_keys(std::string_view keys) {
   for (Entry& entry : entries_) {
     if (!entry.context.ok()) continue;
-    const Status status = entry.context.value()->set_ticket_keys(keys);
+    Status status = entry.context.value()->set_ticket_keys(keys);
     if (!status.ok()) return status;
   }
   ticket_keys_ = Secret(keys);

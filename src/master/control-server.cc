@@ -1,5 +1,6 @@
 #include "master/control-server.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sysexits.h>
@@ -134,6 +135,17 @@ class ControlServer::Connection {
 
   void dispatch(const std::string& line);
 
+  // One for each command of wire/control.h.
+  void on_ping(const wire::ControlFields& args);
+  void on_who(const wire::ControlFields& args);
+  void on_kick(const wire::ControlFields& args);
+  void on_reload(const wire::ControlFields& args);
+  void on_stop(const wire::ControlFields& args);
+  void on_service_status(const wire::ControlFields& args);
+  void on_process_status(const wire::ControlFields& args);
+  void on_log_errors(const wire::ControlFields& args);
+  void on_log_reopen(const wire::ControlFields& args);
+
   void queue(const std::string& line) {
     if (gone_) return;
     output_ += line;
@@ -204,7 +216,7 @@ class ControlServer::Connection {
 
 struct ControlServer::Command {
   std::string_view name;
-  void (*run)(Connection& connection, const wire::ControlFields& args);
+  void (Connection::*run)(const wire::ControlFields& args);
 };
 
 namespace {
@@ -226,101 +238,113 @@ std::string silent_text(unsigned silent) {
 
 }  // namespace
 
+void ControlServer::Connection::on_ping(const wire::ControlFields&) {
+  end(EX_OK, POSTERN_VERSION);
+}
+
+void ControlServer::Connection::on_who(const wire::ControlFields&) {
+  ask(supervisor().login_children(), wire::kSessions, {},
+      {[this](const ServiceRun&, pid_t pid, const RowMessage& session) {
+         wire::ControlFields fields = session.fields;
+         fields.emplace_back("pid", std::to_string(pid));
+         row(fields);
+       },
+       [this](int code, const std::vector<std::string>&, unsigned silent) {
+         end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
+       }});
+}
+
+void ControlServer::Connection::on_kick(const wire::ControlFields& args) {
+  if (args.empty()) return end(EX_USAGE, "say whom to kick");
+  std::vector<std::string> terms;
+  std::string shown;
+  std::size_t length = 0;
+  for (const auto& [key, value] : args) {
+    // A variable that was not set, most likely: it must not mean everybody.
+    if (value.empty()) return end(EX_USAGE, key + " is empty: say whom to kick");
+    terms.push_back(fmt::format("{}={}", key, value));
+    length += 2 * terms.back().size() + 1;  // however it is escaped
+    shown.append(" ").append(key).append("=").append(log_safe(value));
+  }
+  if (length > kMaxKick) return end(EX_USAGE, "too much for one kick");
+  log::info("control: kick{} ({})", shown, peer());
+  ask(supervisor().login_children(), wire::kKick, terms,
+      {{}, [this](int code, const std::vector<std::string>& texts, unsigned silent) {
+         std::uint64_t kicked = 0;
+         std::string problem = silent_text(silent);
+         for (const std::string& text : texts) {
+           if (const auto n = decimal(text, 0, UINT32_MAX)) {
+             kicked += *n;
+           } else {
+             problem = text;
+           }
+         }
+         if (problem.empty()) return end(EX_OK, std::to_string(kicked));
+         if (kicked > 0) problem += "; " + std::to_string(kicked) + " were kicked";
+         end(code == 0 ? EX_TEMPFAIL : code, problem);
+       }});
+}
+
+void ControlServer::Connection::on_reload(const wire::ControlFields&) {
+  log::info("control: reload ({})", peer());
+  if (supervisor().stopping()) return end(EX_TEMPFAIL, "Postern is stopping");
+  const std::vector<std::string> errors = supervisor().reload();
+  for (const std::string& error : errors) {
+    log::error("{}", error);
+    row({{"error", error}});
+  }
+  end(errors.empty() ? EX_OK : EX_CONFIG,
+      errors.empty() ? "" : "the old configuration stays in use");
+}
+
+void ControlServer::Connection::on_stop(const wire::ControlFields&) {
+  log::info("control: stop ({})", peer());
+  end(EX_OK, std::to_string(getpid()));
+  // Asked twice it is not in more of a hurry; a second signal is.
+  if (!supervisor().stopping()) supervisor().stop();
+}
+
+void ControlServer::Connection::on_service_status(const wire::ControlFields& args) {
+  service_rows(supervisor(), values_of(args, "name"),
+               [this](const wire::ControlFields& fields) { row(fields); });
+  end(EX_OK, "");
+}
+
+void ControlServer::Connection::on_process_status(const wire::ControlFields& args) {
+  process_rows(supervisor(), values_of(args, "name"),
+               [this](const wire::ControlFields& fields) { row(fields); });
+  end(EX_OK, "");
+}
+
+void ControlServer::Connection::on_log_errors(const wire::ControlFields& args) {
+  const std::vector<std::string> since = values_of(args, "since");
+  const auto children = supervisor().log_children();
+  if (children.empty()) return end(EX_TEMPFAIL, "the log process is not there at the moment");
+  ask(children, wire::kLogErrors, since,
+      {[this](const ServiceRun&, pid_t, const RowMessage& line) { row(line.fields); },
+       [this](int code, const std::vector<std::string>&, unsigned silent) {
+         end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
+       }});
+}
+
+void ControlServer::Connection::on_log_reopen(const wire::ControlFields&) {
+  log::info("control: log-reopen ({})", peer());
+  const Status reopened = supervisor().reopen_logs();
+  if (reopened.ok()) return end(EX_OK, "");
+  end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
+}
+
 void ControlServer::Connection::dispatch(const std::string& line) {
   static constexpr std::array<Command, 9> kCommands{{
-      {"ping", [](Connection& c, const wire::ControlFields&) { c.end(EX_OK, POSTERN_VERSION); }},
-      {"who",
-       [](Connection& c, const wire::ControlFields&) {
-         c.ask(c.supervisor().login_children(), wire::kSessions, {},
-               {[&c](const ServiceRun&, pid_t pid, const RowMessage& row) {
-                  wire::ControlFields fields = row.fields;
-                  fields.emplace_back("pid", std::to_string(pid));
-                  c.row(fields);
-                },
-                [&c](int code, const std::vector<std::string>&, unsigned silent) {
-                  c.end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
-                }});
-       }},
-      {"kick",
-       [](Connection& c, const wire::ControlFields& args) {
-         if (args.empty()) return c.end(EX_USAGE, "say whom to kick");
-         std::vector<std::string> terms;
-         std::string shown;
-         std::size_t length = 0;
-         for (const auto& [key, value] : args) {
-           // A variable that was not set, most likely: it must not mean everybody.
-           if (value.empty()) return c.end(EX_USAGE, key + " is empty: say whom to kick");
-           terms.push_back(key + '=' + value);
-           length += 2 * terms.back().size() + 1;  // however it is escaped
-           shown.append(" ").append(key).append("=").append(log_safe(value));
-         }
-         if (length > kMaxKick) return c.end(EX_USAGE, "too much for one kick");
-         log::info("control: kick{} ({})", shown, c.peer());
-         c.ask(c.supervisor().login_children(), wire::kKick, terms,
-               {{}, [&c](int code, const std::vector<std::string>& texts, unsigned silent) {
-                  std::uint64_t kicked = 0;
-                  std::string problem = silent_text(silent);
-                  for (const std::string& text : texts) {
-                    if (const auto n = decimal(text, 0, UINT32_MAX)) {
-                      kicked += *n;
-                    } else {
-                      problem = text;
-                    }
-                  }
-                  if (problem.empty()) return c.end(EX_OK, std::to_string(kicked));
-                  if (kicked > 0) problem += "; " + std::to_string(kicked) + " were kicked";
-                  c.end(code == 0 ? EX_TEMPFAIL : code, problem);
-                }});
-       }},
-      {"reload",
-       [](Connection& c, const wire::ControlFields&) {
-         log::info("control: reload ({})", c.peer());
-         if (c.supervisor().stopping()) return c.end(EX_TEMPFAIL, "Postern is stopping");
-         const std::vector<std::string> errors = c.supervisor().reload();
-         for (const std::string& error : errors) {
-           log::error("{}", error);
-           c.row({{"error", error}});
-         }
-         c.end(errors.empty() ? EX_OK : EX_CONFIG,
-               errors.empty() ? "" : "the old configuration stays in use");
-       }},
-      {"stop",
-       [](Connection& c, const wire::ControlFields&) {
-         log::info("control: stop ({})", c.peer());
-         c.end(EX_OK, std::to_string(getpid()));
-         // Asked twice it is not in more of a hurry; a second signal is.
-         if (!c.supervisor().stopping()) c.supervisor().stop();
-       }},
-      {"service-status",
-       [](Connection& c, const wire::ControlFields& args) {
-         service_rows(c.supervisor(), values_of(args, "name"),
-                      [&c](const wire::ControlFields& fields) { c.row(fields); });
-         c.end(EX_OK, "");
-       }},
-      {"process-status",
-       [](Connection& c, const wire::ControlFields& args) {
-         process_rows(c.supervisor(), values_of(args, "name"),
-                      [&c](const wire::ControlFields& fields) { c.row(fields); });
-         c.end(EX_OK, "");
-       }},
-      {"log-errors",
-       [](Connection& c, const wire::ControlFields& args) {
-         const std::vector<std::string> since = values_of(args, "since");
-         const auto log = c.supervisor().log_children();
-         if (log.empty()) return c.end(EX_TEMPFAIL, "the log process is not there at the moment");
-         c.ask(log, wire::kLogErrors, since,
-               {[&c](const ServiceRun&, pid_t, const RowMessage& row) { c.row(row.fields); },
-                [&c](int code, const std::vector<std::string>&, unsigned silent) {
-                  c.end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
-                }});
-       }},
-      {"log-reopen",
-       [](Connection& c, const wire::ControlFields&) {
-         log::info("control: log-reopen ({})", c.peer());
-         const Status reopened = c.supervisor().reopen_logs();
-         if (reopened.ok()) return c.end(EX_OK, "");
-         c.end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
-       }},
+      {"ping", &Connection::on_ping},
+      {"who", &Connection::on_who},
+      {"kick", &Connection::on_kick},
+      {"reload", &Connection::on_reload},
+      {"stop", &Connection::on_stop},
+      {"service-status", &Connection::on_service_status},
+      {"process-status", &Connection::on_process_status},
+      {"log-errors", &Connection::on_log_errors},
+      {"log-reopen", &Connection::on_log_reopen},
   }};
   busy_ = true;
   const auto request = wire::parse_control_request(line);
@@ -329,7 +353,7 @@ void ControlServer::Connection::dispatch(const std::string& line) {
     return end(EX_USAGE, request.error().text);
   }
   for (const Command& command : kCommands) {
-    if (command.name == request.value().command) return command.run(*this, request.value().args);
+    if (command.name == request.value().command) return (this->*command.run)(request.value().args);
   }
   end(EX_USAGE, "unknown command: " + log_safe(request.value().command));
 }

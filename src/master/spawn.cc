@@ -62,7 +62,8 @@ void reset_signals(const SpawnRequest& request) {
   for (int number = 1; number < NSIG; ++number) sigaction(number, &action, nullptr);
   sigset_t none;
   sigemptyset(&none);
-  if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) die(request, EX_OSERR, "sigprocmask");
+  errno = pthread_sigmask(SIG_SETMASK, &none, nullptr);
+  if (errno != 0) die(request, EX_OSERR, "pthread_sigmask");
 }
 
 /// Moves the descriptors to 2…; `high` has room for one number each.
@@ -306,11 +307,11 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t pid = fork();
   if (pid == 0) run_child(request, high, arguments.data(), environment.data());
   const int failed = errno;
-  sigprocmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) {
     rlimit limit{};
     if (getrlimit(RLIMIT_NPROC, &limit) != 0) limit.rlim_cur = 0;

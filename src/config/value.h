@@ -33,6 +33,8 @@ struct FileText {
   std::string_view reveal() const noexcept {
     return content ? content->reveal() : std::string_view{};
   }
+  /// The same file, read once; not: files with the same bytes.
+  bool operator==(const FileText&) const = default;
 };
 
 }  // namespace postern::config

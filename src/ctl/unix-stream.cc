@@ -12,7 +12,7 @@ namespace postern::ctl {
 namespace {
 
 constexpr std::size_t kReadSize = 16UL * 1024;  // bytes
-constexpr int kBusyAttempts = 20;             // of 100 ms, while the server's queue is full
+constexpr int kBusyAttempts = 20;               // of 100 ms, while the server's queue is full
 
 }  // namespace
 

@@ -33,6 +33,7 @@ struct TlsParameters {
   /// Server: the one protocol it speaks (RFC 7301). A client that offers others only is refused
   /// (ALPACA); one that offers none is not asked. Empty: what is offered is not looked at.
   std::string alpn;
+  bool operator==(const TlsParameters&) const = default;
 };
 
 class TlsContextImpl;

@@ -53,14 +53,6 @@ io::TlsParameters tls_parameters(const config::LoginSettings& settings) {
   return out;
 }
 
-bool BackendTlsContexts::Key::operator==(const Key& other) const noexcept {
-  return ca_file.content == other.ca_file.content && ca_dir.content == other.ca_dir.content &&
-         ca.content == other.ca.content && cert.content == other.cert.content &&
-         key.content == other.key.content && min_protocol == other.min_protocol &&
-         cipher_list == other.cipher_list && cipher_suites == other.cipher_suites &&
-         curves == other.curves && options == other.options;
-}
-
 BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& settings,
                                                    bool verify) {
   Key key;
@@ -71,11 +63,7 @@ BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& 
   }
   key.cert = settings.ssl_client_cert;
   key.key = settings.ssl_client_key;
-  key.min_protocol = settings.ssl_min_protocol;
-  key.cipher_list = settings.ssl_cipher_list;
-  key.cipher_suites = settings.ssl_cipher_suites;
-  key.curves = settings.ssl_curve_list;
-  key.options = settings.ssl_options;
+  key.parameters = tls_parameters(settings);
   return key;
 }
 
@@ -95,7 +83,8 @@ Result<std::shared_ptr<io::TlsContext>> BackendTlsContexts::get(
   trust.where = where;
   trust.certificate.chain = key.cert.reveal();
   trust.certificate.key = key.key.reveal();
-  entries_.push_back({std::move(key), io::TlsContext::client(trust, tls_parameters(settings))});
+  auto context = io::TlsContext::client(trust, key.parameters);
+  entries_.push_back({std::move(key), std::move(context)});
   return entries_.back().context;
 }
 

@@ -28,10 +28,8 @@ class BackendTlsContexts {
   /// Settings that make a context. Files are compared by the bytes they share.
   struct Key {
     config::FileText ca_file, ca_dir, ca, cert, key;
-    config::TlsVersion min_protocol{};
-    std::string cipher_list, cipher_suites, curves;
-    std::vector<std::string> options;
-    bool operator==(const Key& other) const noexcept;
+    io::TlsParameters parameters;
+    bool operator==(const Key&) const = default;
   };
   struct Entry {
     Key key;

@@ -58,26 +58,13 @@ std::string certificate_date_problem(std::string_view pem) {
   return {};
 }
 
-bool TlsContexts::Key::operator==(const Key& other) const noexcept {
-  return cert.content == other.cert.content && key.content == other.key.content &&
-         alt_cert.content == other.alt_cert.content && alt_key.content == other.alt_key.content &&
-         min_protocol == other.min_protocol && cipher_list == other.cipher_list &&
-         cipher_suites == other.cipher_suites && curves == other.curves &&
-         prefer_server == other.prefer_server && options == other.options;
-}
-
 TlsContexts::Key TlsContexts::key_of(const config::LoginSettings& settings) {
   Key key;
   key.cert = settings.ssl_cert;
   key.key = settings.ssl_key;
   key.alt_cert = settings.ssl_alt_cert;
   key.alt_key = settings.ssl_alt_key;
-  key.min_protocol = settings.ssl_min_protocol;
-  key.cipher_list = settings.ssl_cipher_list;
-  key.cipher_suites = settings.ssl_cipher_suites;
-  key.curves = settings.ssl_curve_list;
-  key.prefer_server = settings.ssl_prefer_server_ciphers;
-  key.options = settings.ssl_options;
+  key.parameters = tls_parameters(settings);
   return key;
 }
 

@@ -40,11 +40,8 @@ class TlsContexts {
  private:
   struct Key {
     config::FileText cert, key, alt_cert, alt_key;
-    config::TlsVersion min_protocol{};
-    std::string cipher_list, cipher_suites, curves;
-    bool prefer_server = false;
-    std::vector<std::string> options;
-    bool operator==(const Key& other) const noexcept;
+    io::TlsParameters parameters;
+    bool operator==(const Key&) const = default;
   };
   struct Entry {
     Key key;

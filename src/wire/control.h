@@ -43,7 +43,7 @@
 namespace postern::wire {
 
 inline constexpr std::size_t kMaxControlLine = 64UL * 1024;  // bytes, with its LF
-inline constexpr std::size_t kMaxControlArgs = 1024;       // values in one request
+inline constexpr std::size_t kMaxControlArgs = 1024;         // values in one request
 
 /// Names and values in the order they were given; a name may come more than once.
 using ControlFields = std::vector<std::pair<std::string, std::string>>;

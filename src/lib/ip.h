@@ -32,8 +32,7 @@ class IpAddress {
   /// Canonical text (RFC 5952); empty for no address.
   std::string text() const;
   bool operator==(const IpAddress&) const = default;
-  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 means the 0 that the compiler compares
-  // with
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 is the compiler's
   auto operator<=>(const IpAddress&) const = default;
 
  private:

@@ -55,18 +55,30 @@ constexpr std::array<DefaultKey, 2> kImapsPort{{{"port", "993"}, {"ssl", "yes"}}
 constexpr std::array<DefaultListener, 2> kImapListeners{
     {{"inet_listener", "imap", kImapPort}, {"inet_listener", "imaps", kImapsPort}}};
 
+constexpr std::array<DefaultKey, 6> kPop3LoginKeys{{{"protocol", "pop3"},
+                                                    {"type", "login"},
+                                                    {"executable", "pop3-login"},
+                                                    {"user", "$default_login_user"},
+                                                    {"chroot", "empty"},
+                                                    {"service_count", "1"}}};
+constexpr std::array<DefaultKey, 1> kPop3Port{{{"port", "110"}}};
+constexpr std::array<DefaultKey, 2> kPop3sPort{{{"port", "995"}, {"ssl", "yes"}}};
+constexpr std::array<DefaultListener, 2> kPop3Listeners{
+    {{"inet_listener", "pop3", kPop3Port}, {"inet_listener", "pop3s", kPop3sPort}}};
+
 constexpr std::array<DefaultListener, 1> kMasterListeners{
     {{"unix_listener", "control", kPrivateMode}}};
 
-constexpr std::array<DefaultService, 6> kServices{
+constexpr std::array<DefaultService, 7> kServices{
     {{"log", kLogKeys, {}, true},
      {"anvil", kAnvilKeys, kAnvilListeners, true},
      {"auth", kAuthKeys, kAuthListeners, true},
      {"auth-worker", kWorkerKeys, {}, false},
      {"imap-login", kImapLoginKeys, kImapListeners, false},
+     {"pop3-login", kPop3LoginKeys, kPop3Listeners, false},
      {kMasterService, {}, kMasterListeners, true}}};
 
-constexpr std::array<std::string_view, 29> kForeign{"aggregator",
+constexpr std::array<std::string_view, 28> kForeign{"aggregator",
                                                     "config",
                                                     "dict",
                                                     "dict-async",
@@ -88,7 +100,6 @@ constexpr std::array<std::string_view, 29> kForeign{"aggregator",
                                                     "managesieve-login",
                                                     "old-stats",
                                                     "pop3",
-                                                    "pop3-login",
                                                     "replicator",
                                                     "stats",
                                                     "submission",

@@ -163,15 +163,16 @@ bool AuthClient::handshake(wire::AuthReply& reply) {
     return true;
   }
   if (const auto* pid = std::get_if<wire::AuthServerPid>(&reply)) {
-    server_pid_ = pid->pid;
+    server_.pid = pid->pid;
     got_pid_ = true;
     return true;
   }
-  // CUID is for APOP, COOKIE for handing over: neither is needed here.
-  if (std::holds_alternative<wire::AuthServerCuid>(reply) ||
-      std::holds_alternative<wire::AuthServerCookie>(reply)) {
+  if (const auto* connection = std::get_if<wire::AuthServerCuid>(&reply)) {
+    server_.connection = connection->id;
     return true;
   }
+  // For handing over, which is not needed here.
+  if (std::holds_alternative<wire::AuthServerCookie>(reply)) return true;
   if (std::holds_alternative<wire::AuthServerDone>(reply)) return become_ready();
   drop("it answered before the handshake was done");
   return false;
@@ -327,7 +328,7 @@ void AuthClient::fail_sent(std::string_view why) {
   log::warning(
       "auth-client: conn unix:{}: Auth connection closed with {} pending requests (max {} secs, "
       "pid={}, {})",
-      name_, sent.size(), seconds.count(), server_pid_, why);
+      name_, sent.size(), seconds.count(), server_.pid, why);
   std::sort(sent.begin(), sent.end());
   for (const std::uint32_t id : sent) {
     const auto found = open_.find(id);
@@ -358,7 +359,7 @@ void AuthClient::sweep(io::TimePoint now) {
     if (found == open_.end() || found->second.deadline > now) continue;
     AuthListener* const listener = found->second.listener;
     cancel(id);
-    log::warning("auth-client: conn unix:{}: request {} timed out, pid={}", name_, id, server_pid_);
+    log::warning("auth-client: conn unix:{}: request {} timed out, pid={}", name_, id, server_.pid);
     listener->on_auth_lost();
   }
 }

@@ -65,6 +65,13 @@ class AuthClient {
   bool ready() const noexcept { return state_ == State::ready; }
   /// True once a handshake has been completed in this process.
   bool was_ready() const noexcept { return was_ready_; }
+  /// Which connection to which process it is: what auth offers a challenge for holds only on it.
+  struct Server {
+    std::uint32_t pid = 0;
+    std::uint32_t connection = 0;  // CUID
+    bool operator==(const Server&) const = default;
+  };
+  const Server& server() const noexcept { return server_; }
   /// Of the last handshake; the vector stays where it is.
   const std::vector<Mechanism>& mechanisms() const noexcept { return mechanisms_; }
   /// `ready` is called after each handshake; `broken` if a connection ends before this process ever
@@ -119,7 +126,7 @@ class AuthClient {
   bool started_ = false;
   bool was_ready_ = false;
   std::uint64_t generation_ = 0;  // of the connection; a late answer to connect() is told by it
-  std::uint32_t server_pid_ = 0;
+  Server server_;
   UniqueFd fd_;
   wire::AuthReplyReader reader_;
   WipingBuffer out_;

@@ -27,7 +27,8 @@ struct BackendTarget {
   bool nopipelining = false;
   bool not_trusted = false;  // tell it nothing of the client
   bool id_before_starttls = false;
-  bool alerts = true;  // IMAP: its [ALERT] texts go to the client
+  bool alerts = true;            // IMAP: its [ALERT] texts go to the client
+  bool hide_auth_errors = true;  // POP3: refusals without a known code are replaced
   // What is forwarded.
   std::string session;
   Endpoint client;                                           // as auth saw it (rip, rport)

@@ -1,5 +1,6 @@
 // How a client authenticates: the checks before auth is asked, and what its answers lead to.
 #include <fmt/format.h>
+#include <openssl/rand.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -96,8 +97,7 @@ std::optional<AuthResult> Client::refuse(const AuthRequest& request) {
   const auto& offered = *context_.mechanisms;
   const auto mech = std::find_if(offered.begin(), offered.end(),
                                  [&request](const Mechanism& m) { return m.name == request.mech; });
-  const bool usable = mech != offered.end() &&
-                      (!mech->private_use || shared_.protocol.private_mechanisms) &&
+  const bool usable = mech != offered.end() && (!mech->private_use || request.uses_challenge) &&
                       !(mech->anonymous && shared_.protocol.refuse_anonymous);
   if (!usable) {
     result.outcome = Outcome::mech_invalid;
@@ -115,8 +115,29 @@ std::optional<AuthResult> Client::refuse(const AuthRequest& request) {
   return std::nullopt;
 }
 
+/// In Dovecot's form, which auth checks: `<PID.CONNECTION.TIME.RANDOM@HOST>`.
+void Client::make_challenge() {
+  const auto& offered = *context_.mechanisms;
+  if (!shared_.protocol.private_mechanisms ||
+      std::none_of(offered.begin(), offered.end(),
+                   [](const Mechanism& m) { return m.private_use; })) {
+    return;
+  }
+  std::array<unsigned char, 16> random{};
+  if (::RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return;
+  const void* const bytes = random.data();
+  challenge_server_ = shared_.auth.server();
+  context_.challenge = fmt::format("<{:x}.{:x}.{:x}.{}@{}>", challenge_server_.pid,
+                                   challenge_server_.connection, std::time(nullptr),
+                                   base64_encode({static_cast<const char*>(bytes), random.size()}),
+                                   shared_.host_name);
+}
+
 void Client::authenticate() {
   AuthRequest request = dialogue_->take_request();
+  if (request.uses_challenge && shared_.auth.server() != challenge_server_) {
+    return close(fmt::format("Reconnected to auth server, can't do {}", request.mech));
+  }
   const io::TimePoint now = shared_.loop.now();
   if (facts_.attempts++ == 0) first_attempt_ = now;
   auth_started_ = now;

@@ -57,7 +57,8 @@ struct ClientContext {
   const config::LoginSettings* settings = nullptr;  // for this connection; changes with SNI
   const std::vector<Mechanism>* mechanisms = nullptr;
   Security security;
-  std::string greeting;  // login_greeting, expanded
+  std::string greeting;   // login_greeting, expanded
+  std::string challenge;  // POP3: what APOP is about; empty where auth has no such mechanism
 };
 
 /// An authentication the client asks for. The driver has not checked anything yet.
@@ -69,6 +70,7 @@ struct AuthRequest {
   bool invalid_initial = false;
   std::string user;  // LOGIN/USER only: the name as typed, for the log of a refused attempt
   bool plaintext_command = false;  // LOGIN, USER/PASS: refusal texts and checks differ
+  bool uses_challenge = false;     // APOP: about ClientContext::challenge; may be private
 };
 
 /// What the driver is to do after consume().
@@ -80,7 +82,7 @@ enum class Wish : std::uint8_t {
   respond,       // response() holds the client's SASL response
   cancel,        // the client gave up the SASL exchange, or sent no base64: cancel_outcome()
   forwarded,     // forwarded() holds what a trusted hop says; apply it and call again
-  log_id,        // IMAP ID to be logged: id_log() has the text; call again
+  log_id,        // to be logged (IMAP ID, a malformed APOP): take_id_log() has it; call again
   close,         // flush, then close; close_reason() is for the log
 };
 

@@ -109,6 +109,7 @@ void Client::greet() {
   facts_.greeted = true;
   context_.greeting =
       greeting_text(*settings_, shared_.protocol.name, local_, remote_, local_name_);
+  make_challenge();
   state_ = State::command;
   dialogue_->greet(out_);
 }
@@ -307,7 +308,7 @@ void Client::apply_forwarded() {
   if (said.ttl) ttl_ = said.ttl;
   if (said.local_name) local_name_ = std::move(*said.local_name);
   if (said.client_tls) client_tls_ = said.client_tls;
-  forward_ = std::move(said.fields);
+  if (!said.fields.empty()) forward_ = std::move(said.fields);  // it may be said again without
 }
 
 /// Writes what has gathered; true once nothing is left of it.

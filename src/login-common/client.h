@@ -133,6 +133,7 @@ class Client final : public AuthListener {
   void end();
 
   // Authentication (client-auth.cc).
+  void make_challenge();
   void authenticate();
   std::optional<AuthResult> refuse(const AuthRequest& request);
   void send_request(AuthRequest& request);
@@ -186,6 +187,7 @@ class Client final : public AuthListener {
   std::vector<std::pair<std::string, std::string>> forward_;
 
   // The logins it tried.
+  AuthClient::Server challenge_server_;  // for which the greeting's challenge was made
   std::uint32_t auth_id_ = 0;
   std::string mech_, user_, original_user_, auth_user_;
   std::vector<std::pair<std::string, std::string>> passdb_fields_;

@@ -230,6 +230,7 @@ void fill_target(Destination& out, Reader& fields, const ProxyFields& reply,
   target.not_trusted = fields.not_trusted;
   target.id_before_starttls = client.settings->proxy_id_before_starttls;
   target.alerts = client.settings->proxy_alerts;
+  target.hide_auth_errors = client.settings->proxy_hide_auth_errors;
   target.session = client.session;
   target.client = client.remote;
   target.local = client.local;

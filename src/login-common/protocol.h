@@ -18,7 +18,9 @@ struct Protocol {
   std::uint16_t ssl_port = 0;
   std::unique_ptr<ClientDialogue> (*make_client_dialogue)(const ClientContext&) = nullptr;
   std::unique_ptr<BackendDialogue> (*make_backend_dialogue)(const BackendTarget&) = nullptr;
-  bool private_mechanisms = false;    // POP3: APOP may be used though it is not advertised
+  /// POP3: the greeting has a challenge if auth offers a private mechanism (APOP), which may be
+  /// used though it is not advertised.
+  bool private_mechanisms = false;
   bool refuse_anonymous = false;      // submission, ManageSieve
   bool final_response_in_ok = false;  // the success reply can carry SASL data
 };

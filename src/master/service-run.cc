@@ -74,6 +74,7 @@ rlim_t files_for(const config::ServiceSettings& settings) {
 
 /// What a newcomer reads who cannot be served, in the protocol's own form.
 std::string_view refusal(std::string_view protocol) {
+  if (protocol == "pop3") return "-ERR [SYS/TEMP] Too many connections, try again later.\r\n";
   if (protocol == "imap") return "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n";
   return {};
 }

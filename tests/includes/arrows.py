@@ -19,6 +19,7 @@ ARROWS = {
     "service": {"lib", "wire", "config", "io"},
     "login-common": GROUND | {"service"},
     "imap-login": GROUND | {"service", "login-common"},
+    "pop3-login": GROUND | {"service", "login-common"},
     "auth": GROUND | {"service"},
     "master": {"lib", "wire", "config", "io"},
     "anvil": {"lib", "wire", "config", "io", "service"},

@@ -35,7 +35,7 @@ class Postern:
         return (build_tree() / "src/master/postern").exists()
 
     def supports(self, route):
-        return route[0] == "imap"
+        return route[0] in ("imap", "pop3")
 
     def passdb(self, env, target):
         if self.database == "static":
@@ -53,12 +53,12 @@ class Postern:
                 f"password_query = SELECT password, {columns} FROM users WHERE user = '%u'\n")
 
     def start(self, env, route):
-        _, client, tls_backend = route
+        protocol, client, tls_backend = route
         tree, libexec = build_tree(), env.dir / "libexec"
         libexec.mkdir()
-        for name, room in (("imap-login", "imap-login"), ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
+        for name, room in (("imap-login", "imap-login"), ("pop3-login", "pop3-login"), ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
             (libexec / name).symlink_to(tree / "src" / room / name)
-        target = {"proxy": "y", "host": "127.0.0.1", "port": env.sink["imap", tls_backend]}
+        target = {"proxy": "y", "host": "127.0.0.1", "port": env.sink[protocol, tls_backend]}
         if tls_backend:
             target["ssl"] = "any-cert"
         implicit = client == "implicit"
@@ -66,7 +66,7 @@ class Postern:
         login = auth = ""
         if env.wrap:
             pre = " ".join(map(str, env.wrap))
-            login = f"executable = {pre} {libexec}/imap-login\nchroot =\n"
+            login = f"executable = {pre} {libexec}/{protocol}-login\nchroot =\n"
             auth = f"executable = {pre} {libexec}/auth\n"
         users = ""
         if os.geteuid() == 0:
@@ -78,7 +78,7 @@ class Postern:
 base_dir = {env.dir}/run
 libexec_dir = {libexec}
 log_path = {env.dir}/postern.log
-protocols = imap
+protocols = {protocol}
 listen = {env.ip}
 {users}ssl = {"no" if client == "none" and not tls_backend else "yes"}
 ssl_cert = <{env.cert}
@@ -91,12 +91,12 @@ default_vsz_limit = 0
 default_client_limit = 20000
 default_process_limit = 7000
 
-[service imap-login]
+[service {protocol}-login]
 {self.service}{login}
-[inet_listener imap-login imap]
+[inet_listener {protocol}-login {protocol}]
 port = {0 if implicit else env.port}
 
-[inet_listener imap-login imaps]
+[inet_listener {protocol}-login {protocol}s]
 port = {env.port if implicit else 0}
 ssl = yes
 

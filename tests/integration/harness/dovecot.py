@@ -1,4 +1,4 @@
-"""A Dovecot of the test's own, as IMAP backend."""
+"""A Dovecot of the test's own, as IMAP and POP3 backend."""
 import getpass
 import os
 import socket
@@ -10,11 +10,12 @@ BINARY = "/usr/sbin/dovecot"
 
 
 class Dovecot:
-    """IMAP on `port`, IMAPS on `tls_port`; mail in `directory`/mail. Believes what Postern says of the client."""
+    """IMAP on `port`, IMAPS on `tls_port`, POP3 on `pop3_port` and `pop3s_port`; mail in `directory`/mail. Believes what Postern says of the client."""
 
     def __init__(self, directory, pair, extra=""):
         self.directory = directory
         self.port, self.tls_port = free_port(), free_port()
+        self.pop3_port, self.pop3s_port = free_port(), free_port()
         self.log = directory / "dovecot.log"
         self._users = directory / "users"
         self._masters = directory / "masters"
@@ -48,12 +49,13 @@ class Dovecot:
             accounts = (f"default_internal_user = {me}\ndefault_internal_group =\ndefault_login_user = {me}\n"
                         f"mail_uid = {os.getuid()}\nmail_gid = {os.getgid()}\nfirst_valid_uid = 1\n"
                         "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
+                        "service pop3-login {\n  chroot =\n}\n"
                         f"service auth-worker {{\n  user = {me}\n}}\n")
         return f"""
 base_dir = {self.directory}/run
 state_dir = {self.directory}/state
 log_path = {self.log}
-protocols = imap
+protocols = imap pop3
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{self._pair.cert}
@@ -97,6 +99,16 @@ service imap-login {{
 }}
 service imap {{
   process_limit = 3000
+}}
+service pop3-login {{
+  service_count = 0
+  inet_listener pop3 {{
+    port = {self.pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = {self.pop3s_port}
+    ssl = yes
+  }}
 }}
 {self._extra}"""
 

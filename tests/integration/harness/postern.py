@@ -12,7 +12,7 @@ import subprocess
 from .procs import Child, alive, descendants, free_port, processes_in, program, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PROGRAMS = {"imap-login": "imap-login", "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
+PROGRAMS = {"imap-login": "imap-login", "pop3-login": "pop3-login", "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
 COLUMNS = ("proxy", "host", "port", "ssl", "starttls", "destuser", "pass", "master", "nopassword", "nologin",
            "proxy_timeout", "proxy_mech")
 # What must never stand in a log, whatever a test does.
@@ -56,6 +56,7 @@ class Postern:
         self.directory, self.run = directory, directory / "run"
         self.conf, self.log = directory / "postern.conf", directory / "postern.log"
         self.port, self.tls_port = free_port(), free_port()
+        self.pop3_port, self.pop3s_port = free_port(), free_port()  # served if `protocols` has pop3
         self.database = directory / "users.db"
         self.passwords = set()       # never to be seen in a log
         self.may_die = False         # a test that kills processes sets it
@@ -109,6 +110,10 @@ class Postern:
         text += section("service imap-login", self.service)
         text += section("inet_listener imap-login imap", {"port": self.port})
         text += section("inet_listener imap-login imaps", {"port": self.tls_port, "ssl": "yes"})
+        if "pop3" in self.settings["protocols"].split():
+            text += section("service pop3-login", self.service)
+            text += section("inet_listener pop3-login pop3", {"port": self.pop3_port})
+            text += section("inet_listener pop3-login pop3s", {"port": self.pop3s_port, "ssl": "yes"})
         for name, keys in self.services.items():
             text += section(f"service {name}", keys)
         for name, keys in self.passdbs.items():
@@ -125,7 +130,9 @@ class Postern:
         self._child = Child([build_tree() / "src/master/postern", "-F", "-c", self.conf], self.directory / "output",
                             cwd="/", env=environment())
         if ready:
-            wait_for("the greeting", self._greets, 30)
+            wait_for("the greeting", lambda: self._greets(self.port, b"* OK"), 30)
+            if "pop3" in self.settings["protocols"].split():
+                wait_for("the greeting", lambda: self._greets(self.pop3_port, b"+OK"), 30)
             wait_for("anvil", lambda: self._confined("anvil"), 30)
         return self
 
@@ -136,11 +143,11 @@ class Postern:
         except OSError:
             return False
 
-    def _greets(self):
+    def _greets(self, port, start):
         assert self._child.running(), "postern ended:\n" + self.output() + self.log_text()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 5) as probe:
-                return probe.recv(200).startswith(b"* OK")
+            with socket.create_connection(("127.0.0.1", port), 5) as probe:
+                return probe.recv(200).startswith(start)
         except OSError:
             return False
 

@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "../transcript/transcript.h"
 #include "imap-login/imap-dialogues.h"
 #include "lib/text.h"
-#include "transcript.h"
 
-namespace postern::imap_login::test {
+namespace postern::imap_login {
 namespace {
+
+using namespace postern::test;
 
 using login::BackendTls;
 using login::FailureType;
@@ -385,4 +387,4 @@ TEST(ImapBackendTranscripts, CutBehindAnyLineSendNothingElse) {
 }
 
 }  // namespace
-}  // namespace postern::imap_login::test
+}  // namespace postern::imap_login

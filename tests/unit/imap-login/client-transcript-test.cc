@@ -9,14 +9,16 @@
 #include <string>
 #include <vector>
 
+#include "../transcript/transcript.h"
 #include "config/settings.h"
 #include "imap-login/imap-dialogues.h"
 #include "lib/text.h"
-#include "transcript.h"
 #include "wire/tab-line.h"
 
-namespace postern::imap_login::test {
+namespace postern::imap_login {
 namespace {
+
+using namespace postern::test;
 
 using login::AuthResult;
 using login::Outcome;
@@ -499,4 +501,4 @@ TEST(ImapTranscripts, ThatAreLeftOutAreThereAndHaveAReason) {
 }
 
 }  // namespace
-}  // namespace postern::imap_login::test
+}  // namespace postern::imap_login

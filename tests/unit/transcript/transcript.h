@@ -10,7 +10,7 @@
 
 /// Recorded dialogues as the tests replay them (form: tests/transcripts/README.md), and the tables
 /// that go with them.
-namespace postern::imap_login::test {
+namespace postern::test {
 
 struct Event {
   enum class Kind : std::uint8_t {
@@ -70,4 +70,4 @@ class Differences {
   std::vector<Entry> entries_;
 };
 
-}  // namespace postern::imap_login::test
+}  // namespace postern::test

@@ -7,7 +7,7 @@
 
 #include "lib/text.h"
 
-namespace postern::imap_login::test {
+namespace postern::test {
 namespace {
 
 /// `\r \n \t \\ \xNN \"` undone.
@@ -287,4 +287,4 @@ std::vector<std::string> Differences::unused(std::string_view prefix) const {
   return out;
 }
 
-}  // namespace postern::imap_login::test
+}  // namespace postern::test

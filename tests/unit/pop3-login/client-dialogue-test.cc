@@ -1,0 +1,359 @@
+// What the recordings do not show of the dialogue with a POP3 client.
+#include "pop3-login/client-dialogue.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/settings.h"
+#include "lib/text.h"
+#include "pop3-login/client-xclient.h"
+#include "pop3-login/pop3-dialogues.h"
+
+namespace postern::pop3_login {
+namespace {
+
+using login::AuthResult;
+using login::Outcome;
+using login::Wish;
+
+constexpr std::string_view kFailed = "-ERR [AUTH] Authentication failed.\r\n";
+
+class Pop3Client : public testing::Test {
+ protected:
+  Pop3Client() {
+    mechanisms_.resize(3);
+    mechanisms_[0].name = "PLAIN";
+    mechanisms_[0].plaintext = true;
+    mechanisms_[1].name = "CRAM-MD5";
+    mechanisms_[2].name = "APOP";
+    mechanisms_[2].private_use = true;
+    context_.settings = &settings_;
+    context_.mechanisms = &mechanisms_;
+    context_.greeting = "Postern ready.";
+    context_.security.secured = true;
+    dialogue_ = make_pop3_client_dialogue(context_);
+  }
+
+  /// The wish behind the last byte, or the first that is more than going on.
+  Wish feed(std::string_view bytes, std::size_t piece = std::string::npos) {
+    Wish wish = Wish::need_more;
+    while (!bytes.empty()) {
+      const login::Step step = dialogue_->consume(bytes.substr(0, piece), out_);
+      bytes.remove_prefix(step.consumed);
+      wish = step.wish;
+      if (wish != Wish::need_more && wish != Wish::next) break;
+    }
+    rest_ = bytes;
+    return wish;
+  }
+
+  std::string said() {
+    std::string out(out_.view());
+    out_.clear();
+    return out;
+  }
+
+  std::string answer(Outcome outcome, std::string_view reason = "") {
+    AuthResult result;
+    result.outcome = outcome;
+    result.text = reason;
+    result.has_reason = !reason.empty();
+    dialogue_->failed(result, out_);
+    return said();
+  }
+
+  config::LoginSettings settings_;
+  std::vector<login::Mechanism> mechanisms_;
+  login::ClientContext context_;
+  std::unique_ptr<login::ClientDialogue> dialogue_;
+  WipingBuffer out_;
+  std::string rest_;
+};
+
+TEST_F(Pop3Client, IsGreetedWithTheChallengeWhereThereIsOne) {
+  dialogue_->greet(out_);
+  EXPECT_EQ(said(), "+OK Postern ready.\r\n");
+  context_.challenge = "<1.2.3.x@host>";
+  context_.security.trusted = true;
+  dialogue_->greet(out_);
+  EXPECT_EQ(said(), "+OK [XCLIENT] Postern ready. <1.2.3.x@host>\r\n");
+}
+
+TEST_F(Pop3Client, SaysEveryOutcomeWithItsCode) {
+  const std::pair<Outcome, std::string_view> cases[] = {
+      {Outcome::wrong_credentials, kFailed},
+      {Outcome::authz_failed, "-ERR [AUTH] Authorization failed\r\n"},
+      {Outcome::temp_fail, "-ERR [SYS/TEMP] Temporary authentication failure.\r\n"},
+      {Outcome::user_disabled, kFailed},
+      {Outcome::pass_expired, kFailed},
+      {Outcome::invalid_base64, "-ERR [AUTH] Invalid base64 data in initial response\r\n"},
+      {Outcome::mech_invalid, "-ERR [AUTH] Unsupported authentication mechanism.\r\n"},
+      {Outcome::plaintext_refused,
+       "-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\r\n"},
+      {Outcome::mech_plaintext_refused, "-ERR [AUTH] Plaintext authentication disabled.\r\n"},
+      {Outcome::tls_required,
+       "-ERR [AUTH] Authentication not allowed until SSL/TLS is enabled.\r\n"},
+      {Outcome::anonymous_denied, "-ERR Authentication failed.\r\n"},
+      {Outcome::login_disabled, "-ERR [AUTH] Login disabled for this user\r\n"},
+      {Outcome::referral, "-ERR Try this server instead.\r\n"},
+      {Outcome::aborted, "-ERR Authentication aborted by client.\r\n"},
+      {Outcome::proxy_unavailable, "-ERR [SYS/TEMP] Account is temporarily unavailable.\r\n"},
+      {Outcome::proxy_misconfigured, "-ERR [SYS/PERM] Account is temporarily unavailable.\r\n"},
+      {Outcome::userip_limit,
+       "-ERR [IN-USE] Maximum number of connections from user+IP exceeded\r\n"},
+      {Outcome::handoff_failed,
+       "-ERR [SYS/TEMP] Internal login failure. Refer to server log for more information.\r\n"}};
+  for (const auto& [outcome, line] : cases) {
+    EXPECT_EQ(feed("AUTH CRAM-MD5\r\n"), Wish::authenticate);
+    EXPECT_EQ(answer(outcome), line);
+  }
+}
+
+TEST_F(Pop3Client, AnswersAsDovecotWhereItIsTold) {
+  settings_.login_compat = config::LoginCompat::dovecot_2_3;
+  EXPECT_EQ(feed("AUTH CRAM-MD5\r\n"), Wish::authenticate);
+  EXPECT_EQ(answer(Outcome::proxy_misconfigured), "-ERR Account is temporarily unavailable.\r\n");
+  EXPECT_EQ(feed("AUTH PLAIN " + std::string(8300, 'A')), Wish::close);
+  EXPECT_EQ(said(), "");
+}
+
+TEST_F(Pop3Client, GetsAReasonOnItsLineAndWithItsOwnCode) {
+  feed("AUTH CRAM-MD5\r\n");
+  EXPECT_EQ(answer(Outcome::wrong_credentials, "a\r\n+OK b"), "-ERR [AUTH] a  +OK b\r\n");
+  feed("AUTH CRAM-MD5\r\n");
+  EXPECT_EQ(answer(Outcome::wrong_credentials, "[IN-USE] locked"), "-ERR [IN-USE] locked\r\n");
+}
+
+TEST_F(Pop3Client, LogsInWithUserAndPass) {
+  for (const std::size_t piece : {std::string::npos, std::size_t{1}}) {
+    EXPECT_EQ(feed("user joe doe\npass  a b \r\nQUIT\r\n", piece), Wish::authenticate);
+    EXPECT_EQ(said(), "+OK\r\n");
+    if (piece == std::string::npos) {
+      EXPECT_EQ(rest_, "QUIT\r\n");
+    }
+    const login::AuthRequest request = dialogue_->take_request();
+    EXPECT_EQ(request.mech, "PLAIN");
+    EXPECT_EQ(request.user, "joe doe");
+    EXPECT_TRUE(request.plaintext_command);
+    EXPECT_EQ(base64_decode(request.initial->reveal())->view(),
+              std::string_view("\0joe doe\0 a b ", 14));
+    EXPECT_EQ(dialogue_->consume("QUIT\r\n", out_).consumed, 0U) << "no verdict yet";
+    EXPECT_EQ(answer(Outcome::wrong_credentials), kFailed);
+  }
+  EXPECT_EQ(feed("PASS again\r\n"), Wish::next);
+  EXPECT_EQ(said(), "-ERR No username given.\r\n") << "USER has to be repeated";
+}
+
+TEST_F(Pop3Client, IsNotLetSayAPasswordInClear) {
+  context_.security.secured = false;
+  settings_.disable_plaintext_auth = true;
+  EXPECT_EQ(feed("USER joe\r\n"), Wish::authenticate);
+  login::AuthRequest request = dialogue_->take_request();
+  EXPECT_TRUE(request.plaintext_command && !request.initial);
+  EXPECT_EQ(request.user, "joe");
+  answer(Outcome::plaintext_refused);
+  EXPECT_EQ(feed("PASS secret\r\n"), Wish::authenticate);
+  request = dialogue_->take_request();
+  EXPECT_FALSE(request.initial) << "the password goes nowhere";
+  EXPECT_EQ(request.user, "joe");
+}
+
+TEST_F(Pop3Client, HearsOfStlsAndUserOnlyWhereTheyWork) {
+  EXPECT_EQ(feed("CAPA\r\n"), Wish::next);
+  EXPECT_EQ(said(),
+            "+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nSTLS\r\n"
+            "USER\r\nSASL PLAIN CRAM-MD5\r\n.\r\n");
+  context_.security = {};
+  settings_.ssl = config::Ssl::required;
+  feed("CAPA\r\n");
+  EXPECT_TRUE(said().ends_with("AUTH-RESP-CODE\r\nSTLS\r\nSASL\r\n.\r\n"));
+  settings_.ssl = config::Ssl::yes;
+  settings_.disable_plaintext_auth = true;
+  feed("AUTH \r\n");
+  EXPECT_EQ(said(), "+OK\r\nCRAM-MD5\r\n.\r\n");
+  context_.security.tls = context_.security.ssl_secured = context_.security.secured = true;
+  feed("CAPA\r\n");
+  EXPECT_EQ(said().find("STLS"), std::string::npos);
+  feed("STLS\r\n");
+  EXPECT_EQ(said(), "-ERR TLS is already active.\r\n");
+}
+
+TEST_F(Pop3Client, StartsTlsOnceAndLeavesWhatIsGluedBehind) {
+  EXPECT_EQ(feed("STLS now\r\nCAPA\r\n"), Wish::start_tls);
+  EXPECT_EQ(said(), "+OK Begin TLS negotiation now.\r\n");
+  EXPECT_EQ(rest_, "CAPA\r\n") << "the driver's to refuse";
+}
+
+TEST_F(Pop3Client, IsClosedAfterThreeBadCommandsInARow) {
+  EXPECT_EQ(feed("NOOP\r\nSTAT\r\nCAPA\r\n\r\nQUITNOW\r\n"), Wish::next);
+  said();
+  EXPECT_EQ(feed(std::string_view("U\0SER x\r\nCAPA\r\n", 15)), Wish::close);
+  EXPECT_EQ(said(), "-ERR Unknown command.\r\n-ERR Too many invalid bad commands.\r\n");
+  EXPECT_EQ(dialogue_->close_reason(), "Disconnected: Too many bad commands");
+  EXPECT_EQ(dialogue_->consume("QUIT\r\n", out_).wish, Wish::close);
+  EXPECT_EQ(said(), "");
+}
+
+TEST_F(Pop3Client, RefusesANulWhereverItStandsInACommand) {
+  for (const std::string_view line :
+       {std::string_view("USER a\0b\r\n", 10), std::string_view("PASS \0\r\n", 8),
+        std::string_view("AUTH PLAIN A\0AA\r\n", 17), std::string_view("APOP a\0 b\r\n", 11)}) {
+    EXPECT_EQ(feed(line), Wish::next);
+    EXPECT_EQ(said(), "-ERR Unknown command.\r\n");
+    feed("CAPA\r\n");
+    said();
+  }
+}
+
+TEST_F(Pop3Client, MayUse1026BytesForACommandAnd8192ForAResponse) {
+  EXPECT_EQ(feed("USER " + std::string(1020, 'x') + "\r\n"), Wish::next);
+  EXPECT_EQ(said(), "+OK\r\n");
+  EXPECT_EQ(feed("AUTH PLAIN " + std::string(8188, 'A') + "\r\n"), Wish::authenticate);
+  answer(Outcome::wrong_credentials);
+  feed("AUTH PLAIN\r\n");
+  dialogue_->challenge("", out_);
+  EXPECT_EQ(feed(std::string(8188, 'A') + "\r\n", 1000), Wish::respond);
+  answer(Outcome::wrong_credentials);
+  EXPECT_EQ(feed("USER " + std::string(1021, 'x') + "\r\n"), Wish::close);
+  EXPECT_EQ(said(), "-ERR Input buffer full, aborting\r\n");
+  EXPECT_EQ(dialogue_->close_reason(), "Input buffer full");
+}
+
+TEST_F(Pop3Client, IsToldOfAResponseThatIsTooLong) {
+  for (const std::size_t piece : {std::string::npos, std::size_t{1}, std::size_t{4096}}) {
+    dialogue_ = make_pop3_client_dialogue(context_);
+    EXPECT_EQ(feed("auth xoauth2 " + std::string(20000, 'A') + "\r\n", piece), Wish::close);
+    EXPECT_EQ(said(), "-ERR Authentication response too large\r\n");
+    EXPECT_EQ(dialogue_->facts().mech, "XOAUTH2");
+  }
+  dialogue_ = make_pop3_client_dialogue(context_);
+  EXPECT_EQ(feed("AUTH " + std::string(20000, 'A'), 512), Wish::close);
+  EXPECT_EQ(said(), "-ERR Input buffer full, aborting\r\n");
+}
+
+TEST_F(Pop3Client, AnswersChallengesAndMayCancel) {
+  EXPECT_EQ(feed("auth cram-md5\r\n"), Wish::authenticate);
+  const login::AuthRequest request = dialogue_->take_request();
+  EXPECT_EQ(request.mech, "CRAM-MD5");
+  EXPECT_FALSE(request.initial || request.invalid_initial);
+  dialogue_->challenge("PDE+", out_);
+  EXPECT_EQ(said(), "+ PDE+\r\n");
+  EXPECT_EQ(feed("am9l\r\n", 1), Wish::respond);
+  EXPECT_EQ(dialogue_->take_response().reveal(), "am9l");
+  dialogue_->challenge("", out_);
+  EXPECT_EQ(said(), "+ \r\n");
+  EXPECT_EQ(feed("\r\n"), Wish::respond) << "an empty response is one";
+  dialogue_->challenge("", out_);
+  EXPECT_EQ(feed("*\r\n"), Wish::cancel);
+  EXPECT_EQ(dialogue_->cancel_outcome(), Outcome::aborted);
+  said();
+  EXPECT_EQ(answer(Outcome::aborted), "-ERR Authentication aborted by client.\r\n");
+  feed("AUTH CRAM-MD5\r\n");
+  dialogue_->challenge("", out_);
+  EXPECT_EQ(feed("am9\r\n"), Wish::cancel);
+  EXPECT_EQ(dialogue_->cancel_outcome(), Outcome::invalid_base64);
+  said();
+  EXPECT_EQ(answer(Outcome::invalid_base64), "-ERR [AUTH] Invalid base64 in response\r\n");
+  EXPECT_EQ(feed("AUTH CRAM-MD5 am9\r\n"), Wish::authenticate);
+  EXPECT_TRUE(dialogue_->take_request().invalid_initial);
+}
+
+TEST_F(Pop3Client, HasAnInitialResponseThatIsEmpty) {
+  EXPECT_EQ(feed("AUTH EXTERNAL =\r\n"), Wish::authenticate);
+  const login::AuthRequest request = dialogue_->take_request();
+  ASSERT_TRUE(request.initial);
+  EXPECT_TRUE(request.initial->empty());
+}
+
+TEST_F(Pop3Client, LogsInWithApopOnlyWhereItWasChallenged) {
+  const std::string command = "APOP joe c4c9334bac560ecc979e58001b3e22fb\r\n";
+  EXPECT_EQ(feed(command), Wish::next);
+  EXPECT_EQ(said(), "-ERR APOP not enabled.\r\n");
+  context_.challenge = "<1896.697170952@dbc.mtview.ca.us>";
+  settings_.auth_verbose = true;
+  EXPECT_EQ(feed("APOP joe\r\n"), Wish::log_id);
+  EXPECT_EQ(dialogue_->take_id_log(), "APOP failed: Invalid parameters");
+  said();
+  EXPECT_EQ(feed(command), Wish::authenticate);
+  const login::AuthRequest request = dialogue_->take_request();
+  EXPECT_EQ(request.mech, "APOP");
+  EXPECT_TRUE(request.uses_challenge);
+  const auto response = base64_decode(request.initial->reveal());
+  ASSERT_TRUE(response);
+  const std::string start = context_.challenge + std::string("\0joe\0", 5);
+  EXPECT_EQ(response->view().substr(0, start.size()), start);
+  EXPECT_EQ(hex_encode(response->view().substr(start.size())), "c4c9334bac560ecc979e58001b3e22fb");
+}
+
+TEST_F(Pop3Client, DoesNotUseThePrivateMechanismByName) {
+  context_.challenge = "<x>";
+  EXPECT_EQ(feed("AUTH APOP eA==\r\n"), Wish::authenticate);
+  EXPECT_FALSE(dialogue_->take_request().uses_challenge) << "the driver refuses it";
+}
+
+TEST_F(Pop3Client, IsBelievedWhatItSaysOfOthersOnlyIfTrusted) {
+  EXPECT_EQ(feed("XCLIENT ADDR=192.0.2.1 TTL=x\r\n"), Wish::next);
+  EXPECT_EQ(said(), "+OK You are not from trusted IP - ignoring\r\n");
+  EXPECT_EQ(feed("XOIP 192.0.2.1\r\n"), Wish::next);
+  EXPECT_EQ(said(), "+OK You are not from trusted IP - ignoring\r\n");
+  context_.security.trusted = true;
+  EXPECT_EQ(feed("xoip 192.0.2.1\r\n"), Wish::forwarded);
+  EXPECT_EQ(said(), "+OK Updated\r\n");
+  EXPECT_EQ(dialogue_->take_forwarded().client_ip->text(), "192.0.2.1");
+  EXPECT_EQ(feed("XOIP\r\n"), Wish::next);
+  EXPECT_EQ(said(), "-ERR Invalid parameters\r\n");
+}
+
+TEST(Pop3Xclient, ReadsEveryWord) {
+  const auto read = parse_xclient(
+      "addr=2001:db8::1 PORT=4096  SESSION=abc TTL=0 DESTADDR=192.0.2.3 DESTPORT=110 "
+      "DESTNAME=Mail.Example CLIENT-TRANSPORT=TLS UNKNOWN=1 junk FORWARD=YT1iCWM9ZAF0ZQ==");
+  ASSERT_TRUE(read.ok());
+  const login::Forwarded& said = read.value();
+  EXPECT_EQ(said.client_ip->text(), "2001:db8::1");
+  EXPECT_EQ(said.client_port, 4096);
+  EXPECT_EQ(said.session, "abc");
+  EXPECT_EQ(said.ttl, 0U);
+  EXPECT_EQ(said.local_ip->text(), "192.0.2.3");
+  EXPECT_EQ(said.local_port, 110);
+  EXPECT_EQ(said.local_name, "mail.example");
+  EXPECT_EQ(said.client_tls, true);
+  const std::vector<std::pair<std::string, std::string>> fields{{"a", "b"}, {"c", "d\te"}};
+  EXPECT_EQ(said.fields, fields);
+}
+
+TEST(Pop3Xclient, OneBadValueFailsTheWholeLine) {
+  for (const char* words : {"ADDR=", "ADDR=192.0.2", "PORT=0", "PORT=65536", "PORT=25x", "PORT=+25",
+                            "TTL=-1", "TTL=", "ADDR=192.0.2.1 TTL=4294967296", "FORWARD=",
+                            "FORWARD=!!!", "FORWARD=YQ", "DESTPORT=x", "DESTADDR=host"}) {
+    SCOPED_TRACE(words);
+    EXPECT_FALSE(parse_xclient(words).ok());
+  }
+}
+
+TEST(Pop3Xclient, SkipsWhatCouldNotStandInALogOrAName) {
+  const auto read = parse_xclient("SESSION=" + std::string(65, 's') +
+                                  " DESTNAME=a/b CLIENT-TRANSPORT=x SESSION=a<b SESSION=\"");
+  ASSERT_TRUE(read.ok());
+  EXPECT_FALSE(read.value().session || read.value().local_name || read.value().client_tls);
+}
+
+/// CVE-2026-42008 (a bare word became a field of auth's own) and CVE-2026-42395 (a NUL).
+TEST(Pop3Xclient, TakesOnlyNamedFieldsOfForward) {
+  const auto bare = parse_xclient("FORWARD=" + base64_encode("nopassword\ta=b\t=c\tx y=z\td="));
+  ASSERT_TRUE(bare.ok());
+  const std::vector<std::pair<std::string, std::string>> fields{{"a", "b"}, {"d", ""}};
+  EXPECT_EQ(bare.value().fields, fields);
+  EXPECT_FALSE(
+      parse_xclient("FORWARD=" + base64_encode(std::string_view("a=b\0nopassword", 14))).ok());
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "f" + std::to_string(i) + "=x\t";
+  EXPECT_EQ(parse_xclient("FORWARD=" + base64_encode(many)).value().fields.size(), 30U);
+}
+
+}  // namespace
+}  // namespace postern::pop3_login

@@ -73,9 +73,14 @@ rlim_t files_for(const config::ServiceSettings& settings) {
 }
 
 /// What a newcomer reads who cannot be served, in the protocol's own form.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kRefusals{
+    {{"imap", "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n"},
+     {"pop3", "-ERR [SYS/TEMP] Too many connections, try again later.\r\n"}}};
+
 std::string_view refusal(std::string_view protocol) {
-  if (protocol == "pop3") return "-ERR [SYS/TEMP] Too many connections, try again later.\r\n";
-  if (protocol == "imap") return "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n";
+  for (const auto& [name, text] : kRefusals) {
+    if (name == protocol) return text;
+  }
   return {};
 }
 

@@ -1,4 +1,4 @@
-"""The recorded dialogues of clients with Dovecot's imap-login, played to a whole Postern with a scripted auth server:
+"""The recorded dialogues of clients with Dovecot's imap-login and pop3-login, played to a whole Postern with a scripted auth server:
 replies and log lines are the recorded ones, but for tests/transcripts/differences.txt and LOG_DIFFERENCES below."""
 import base64
 import collections
@@ -18,22 +18,23 @@ TRANSCRIPTS = ROOT / "tests/transcripts"
 
 # What is not played here, and why.
 LEFT_OUT = {
-    "imap-haproxy-*": "PROXY headers are not there yet",
-    "imap-cert-*": "client certificates are not there yet",
-    "imap-sni*": "has an instance with names of its own in test_tls.py",
-    "imap-altcert-ecdsa.txt": "a second certificate",
-    "imap-timeout-*": "three minutes each",
-    "imap-queue-full*": "needs a full service: test_crowding.py",
-    "imap-shutdown*": "needs a stop: test_start_stop.py",
-    "imap-handoff-fails.txt": "the login succeeds",
-    "imap-userip-limit.txt": "the login succeeds",
-    "imap-proxy-*": "test_backend_failures.py",
-    "imap-referral.txt": "the login succeeds, or needs fields that the recording does not show",
-    "imap-nologin*": "fields that the recording does not show; imap-fail-nologin* has them",
-    "imap-auth-not-running.txt": "a silent auth server, for ten seconds",
-    "imap-auth-server-closes.txt": "test_deaths.py",
-    "imap-auth-server-slow.txt": "twelve seconds",
-    "imap-auth-fail-delay.txt": "the delay is auth's",
+    "*-haproxy-*": "PROXY headers are not there yet",
+    "*-cert-*": "client certificates are not there yet",
+    "*-sni*": "has an instance with names of its own in test_tls.py",
+    "*-altcert-ecdsa.txt": "a second certificate",
+    "*-timeout-*": "three minutes each",
+    "*-queue-full*": "needs a full service: test_crowding.py",
+    "*-shutdown*": "needs a stop: test_start_stop.py",
+    "*-handoff-fails.txt": "the login succeeds",
+    "*-userip-limit.txt": "the login succeeds",
+    "*-proxy-*": "test_backend_failures.py",
+    "*-referral.txt": "the login succeeds, or needs fields that the recording does not show",
+    "*-nologin*": "fields that the recording does not show; imap-fail-nologin* has them",
+    "*-auth-not-running.txt": "a silent auth server, for ten seconds",
+    "*-auth-server-closes.txt": "test_deaths.py",
+    "*-auth-server-slow.txt": "twelve seconds",
+    "*-auth-fail-delay.txt": "the delay is auth's",
+    "pop3-long-command.txt": "a line that is named in its title and not in it",
 }
 
 # What our log says where it differs on purpose: messages, without the elements.
@@ -56,6 +57,10 @@ MESSAGES = {
                                   f"wrong version number {NO_ATTEMPT}"],
     # a command with a NUL in it is none, and so no attempt
     "imap-login-control-chars.txt": ["Disconnected: Connection closed (auth failed, 3 attempts in N secs)"],
+    "pop3-auth-bad-base64.txt": [INITIAL, CONTINUED, NO_BASE64],
+    "pop3-auth-base64-tab-wire.txt": [INITIAL, CONTINUED, NO_BASE64],
+    "pop3-nul-byte.txt": [f"Disconnected: Connection closed {NO_ATTEMPT}"],
+    "pop3-stls-injection.txt": [f"Disconnected: Plaintext input after STARTTLS {NO_ATTEMPT}"],
 }
 
 SETTINGS = ("disable_plaintext_auth", "ssl", "auth_verbose", "login_trusted_networks", "imap_id_retain", "imap_id_log",
@@ -90,6 +95,7 @@ def expression(text):
 class Transcript:
     def __init__(self, path):
         self.name, self.events, self.logs, self.asked, self.answers = path.name, [], [], [], {}
+        self.protocol = path.name.partition("-")[0]
         self.config = self.server = ""
         for line in path.read_text().splitlines():
             line = re.sub(r"^\s*\d+\.\d{3} ", "", line)
@@ -98,7 +104,7 @@ class Transcript:
                 self.config = line[10:]
             elif line.startswith("# server: "):
                 self.server = line
-            elif line.startswith("LOG imap-login: "):
+            elif line.startswith(f"LOG {self.protocol}-login: "):
                 self.logs.append(line[4:])
             elif line.startswith("AUTH> "):
                 self.asked.append(unescape(line[6:]).decode().split("\t"))
@@ -123,7 +129,7 @@ class Transcript:
         return re.search(r"client source ([\d.]+)", self.server).group(1)
 
     def settings(self):
-        out = {"login_greeting": "Dovecot (Debian) ready.", "auth_verbose": "no"}
+        out = {"protocols": "imap pop3" if self.protocol == "pop3" else "imap", "login_greeting": "Dovecot (Debian) ready.", "auth_verbose": "no"}
         own = self.config.partition("local_name alt")[0]
         for name, quoted, plain in re.findall(r'(\w+)=(?:"((?:\\.|[^"\\])*)"|(\S+))', own):
             if name in SETTINGS:
@@ -220,7 +226,9 @@ class Player:
     def __init__(self, postern, auth, tls, recorded):
         self.auth, self.tls, self.recorded, self.buffer, self.lines = auth, tls, recorded, b"", []
         self.expected = []
-        port = postern.tls_port if 'listener "imaps"' in recorded.server else postern.port
+        listener = re.search(r'listener "(\w+)"', recorded.server)
+        port = {"imaps": postern.tls_port, "pop3": postern.pop3_port, "pop3s": postern.pop3s_port}.get(
+            listener and listener.group(1), postern.pop3_port if recorded.protocol == "pop3" else postern.port)
         self.socket = socket.create_connection(("127.0.0.1", port), 10, source_address=(recorded.source, 0))
 
     def play(self, differences):
@@ -264,6 +272,7 @@ class Player:
     @staticmethod
     def mask(line):
         line = re.sub(r"\[[\w.-]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]", "[HOST:TIME]", line)
+        line = re.sub(r" <[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]+\.[\w+/=]+@[\w.-]+>$", " <CHALLENGE>", line)
         return re.sub(r"pid=\d+", "pid=N", line)
 
     def line(self):
@@ -306,7 +315,7 @@ class Player:
         expected = self.expected[0] if self.expected else ""
         if expected.startswith("+ "):
             return self.auth.say("CONT", ident, expected[2:])
-        if re.match(r"\w+ OK |\* CAPABILITY ", expected):
+        if re.match(r"\w+ OK |\* CAPABILITY |\+OK ", expected):
             self.auth.say("FAIL", ident)
             raise LoggedIn
         # Auth names the user in its own form, if it took the name for one.
@@ -329,14 +338,14 @@ def masked(line):
     return re.sub(r"\[[\w.-]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]", "[HOST:TIME]", line)
 
 
-def logged_since(postern, start, enough):
-    """Lines of imap-login behind byte `start`, once `enough` of them are there."""
+def logged_since(postern, program, start, enough):
+    """Lines of a login program behind byte `start`, once `enough` of them are there."""
     until = time.monotonic() + 5
     while True:
         with postern.log.open("rb") as log:
             log.seek(start)
             text = log.read().decode(errors="replace")
-        lines = [line[16:] for line in text.splitlines() if line[16:].startswith("imap-login: ")]
+        lines = [line[16:] for line in text.splitlines() if line[16:].startswith(program + ": ")]
         if (len(lines) >= enough and "Disconnected: " in lines[-1]) or time.monotonic() > until:
             return lines
         time.sleep(0.02)
@@ -344,10 +353,10 @@ def logged_since(postern, start, enough):
 
 def by_configuration():
     out = collections.defaultdict(list)
-    for path in sorted(TRANSCRIPTS.glob("imap-*.txt")):
+    for path in sorted(TRANSCRIPTS.glob("imap-*.txt")) + sorted(TRANSCRIPTS.glob("pop3-*.txt")):
         if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in LEFT_OUT):
             recorded = Transcript(path)
-            out[recorded.config].append(recorded)
+            out[recorded.protocol, recorded.config].append(recorded)
     return list(out.values())
 
 
@@ -358,7 +367,8 @@ def test_are_repeated_with_their_log_lines(make_postern, tls, transcripts):
     auth = ScriptedAuth(postern.directory / "auth.sock", transcripts[0].mechanisms())
     postern.settings["auth_socket_path"] = str(postern.directory / "auth.sock")
     postern.start()
-    logged_since(postern, 0, 1)
+    program = transcripts[0].protocol + "-login"
+    logged_since(postern, program, 0, 1)
     for recorded in transcripts:
         start, logs = postern.log.stat().st_size, list(recorded.logs)
         while not auth.requests.empty():
@@ -370,18 +380,18 @@ def test_are_repeated_with_their_log_lines(make_postern, tls, transcripts):
             Player(postern, auth, tls, recorded).play(differences)
         except LoggedIn:
             logged_in = True
-            logs = [line for line in logs if not re.match(r"imap-login: Info: (Login\b|Disconnected: )", line)]
+            logs = [line for line in logs if not re.match(program + r": Info: (Login\b|Disconnected: )", line)]
         except AssertionError as error:
             wrong.append(str(error))
         enough = len(MESSAGES.get(recorded.name, logs)) + (logged_in or crashed)
-        ours = logged_since(postern, start, enough)
+        ours = logged_since(postern, program, start, enough)
         if crashed:
             assert "(internal failure, 1 successful auths)" in ours[-1], ours
         if logged_in or crashed:
             ours = [line for line in ours if "Disconnected: " not in line]
         ours, expected = [masked(line) for line in ours], [masked(line) for line in logs]
         if recorded.name in MESSAGES:
-            ours = [line.removeprefix("imap-login: Info: ").partition(": user=")[0] for line in ours]
+            ours = [line.removeprefix(program + ": Info: ").partition(": user=")[0] for line in ours]
             expected = MESSAGES[recorded.name]
         if ours != expected:
             wrong.append("\n".join([f"{recorded.name}: the log says", *ours, "  where it should be", *expected]))

@@ -58,7 +58,8 @@ class BackendReplay {
           begin_connection();
           break;
         case Kind::to_backend:
-          if (dialogue_ && !ended_) recorded_commands_.push_back("P: " + event.bytes);
+          // What was pipelined may have been recorded behind the refusal that made it useless.
+          if (dialogue_ && !logged_in_) recorded_commands_.push_back("P: " + event.bytes);
           break;
         case Kind::backend:
           if (!dialogue_ || ended_) break;

@@ -1,6 +1,7 @@
 #include "pop3-login/backend-dialogue.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "lib/text.h"
@@ -25,8 +26,9 @@ constexpr std::string_view kTemporary = "[SYS/TEMP]";
 constexpr std::array<std::string_view, 4> kKnownCodes{"[AUTH]", "[IN-USE]", "[LOGIN-DELAY]",
                                                       "[SYS/PERM]"};
 
+/// What stands behind it is not looked at: there are servers that put no blank there.
 bool is_ok(std::string_view line) {
-  return line == "+OK" || line.starts_with("+OK ");
+  return line.starts_with("+OK");
 }
 
 /// `-ERR text`: the text; nothing if the line is something else.

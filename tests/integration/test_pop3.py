@@ -150,6 +150,7 @@ class TestAccepted:
             session(client)
 
     def test_the_backend_knows_address_and_session_of_the_client(self, gate, account, backend):
+        gate.settings["disable_plaintext_auth"] = "no"
         name, password = account()
         gate.start()
         with Pop3(gate.pop3_port, source=("127.0.0.7", 0)) as client:

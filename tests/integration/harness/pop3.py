@@ -44,9 +44,9 @@ class Pop3:
         first = self.command(text)
         assert first.startswith("+OK"), first
         lines = []
-        while (line := self.line()) != ".":
+        while (line := self._file.readline()) != b".\r\n":
             assert line, "the connection ended in a listing"
-            lines.append(line)
+            lines.append(line.rstrip(b"\r\n").decode(errors="replace"))
         return lines
 
     def login(self, user, password):

@@ -346,12 +346,23 @@ class BackendReplay {
   bool relayed_ = false;
 };
 
+bool is_of_another_protocol(const std::string& file) {
+  return file.starts_with("proxy-pop3-");
+}
+
+/// Those of the proxy, most of which speak IMAP.
+std::vector<std::string> recordings() {
+  std::vector<std::string> out = transcripts("proxy-");
+  out.erase(std::remove_if(out.begin(), out.end(), is_of_another_protocol), out.end());
+  return out;
+}
+
 TEST(ImapBackendTranscripts, AreRepeatedLineForLine) {
   Differences differences;
   std::set<std::string> left_out;
   for (const Row& row : read_table("imap-not-replayed.tsv")) left_out.insert(row.at(0));
   std::size_t replayed = 0;
-  for (const std::string& file : transcripts("proxy-")) {
+  for (const std::string& file : recordings()) {
     if (left_out.count(file) != 0) continue;
     SCOPED_TRACE(file);
     const Transcript recorded = read_transcript(file, false);
@@ -361,7 +372,9 @@ TEST(ImapBackendTranscripts, AreRepeatedLineForLine) {
     ++replayed;
   }
   EXPECT_GE(replayed, 60U);
-  EXPECT_EQ(differences.unused("proxy-"), std::vector<std::string>{});
+  std::vector<std::string> unused = differences.unused("proxy-");
+  unused.erase(std::remove_if(unused.begin(), unused.end(), is_of_another_protocol), unused.end());
+  EXPECT_EQ(unused, std::vector<std::string>{});
 }
 
 /// A backend may go away behind any line; what was sent until then is what the recording has.
@@ -369,7 +382,7 @@ TEST(ImapBackendTranscripts, CutBehindAnyLineSendNothingElse) {
   Differences differences;
   std::set<std::string> left_out;
   for (const Row& row : read_table("imap-not-replayed.tsv")) left_out.insert(row.at(0));
-  for (const std::string& file : transcripts("proxy-")) {
+  for (const std::string& file : recordings()) {
     if (left_out.count(file) != 0) continue;
     SCOPED_TRACE(file);
     const Transcript recorded = read_transcript(file, false);

@@ -140,7 +140,7 @@ class Transcript:
 
     def mechanisms(self):
         if "scripted auth server" in self.config:
-            return ["PLAIN", "CRAM-MD5", "ANONYMOUS"]
+            return ["PLAIN", "CRAM-MD5", "ANONYMOUS"] + (["APOP"] if self.protocol == "pop3" else [])
         found = re.search(r'auth_mechanisms=(?:"([^"]*)"|([\w-]+))', self.config)
         return ((found.group(1) or found.group(2)) if found else "plain").upper().split()
 
@@ -209,6 +209,7 @@ class ScriptedAuth:
         for line in connection.makefile("rb"):
             fields = line.decode(errors="surrogateescape").rstrip("\n").split("\t")
             if fields[0] in ("AUTH", "CONT"):
+                self.connection = connection  # more than one process may be connected; this one asked
                 self.requests.put(fields)
 
     def say(self, *fields):
@@ -296,7 +297,7 @@ class Player:
         return self.mask(line.rstrip(b"\r").decode(errors="surrogateescape"))
 
     def unanswered(self):
-        return [event.kind for event in self.recorded.groups()[-2:]] == ["client", "close"]
+        return [event.kind for event in self.recorded.groups()[-2:]] in (["client", "close"], ["server", "client"])
 
     def answer(self):
         try:

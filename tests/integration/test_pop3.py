@@ -14,7 +14,7 @@ import pytest
 from harness.imap import Imap
 from harness.pop3 import Pop3, plain
 from harness.postern import installed
-from harness.procs import free_port
+from harness.procs import free_port, wait_for
 
 FAILED = "-ERR [AUTH] Authentication failed."
 UNAVAILABLE = "-ERR [SYS/TEMP] Account is temporarily unavailable."
@@ -35,8 +35,13 @@ def account(gate, backend, user):
     """A function that makes a user whose mail is at the Dovecot backend, with one message: (name, password)."""
     def add(**fields):
         name, password = user(**{"port": backend.pop3_port, **fields})
+        owner = fields.get("destuser", name)
+
+        def knows():
+            with Imap(backend.port) as client:
+                return client.login(owner, password).startswith("OK")
+        wait_for("the backend to know " + owner, knows, 20, 1)
         with Imap(backend.port) as client:
-            owner = fields.get("destuser", name)
             assert client.login(owner, password).startswith("OK"), owner
             client.send("a APPEND INBOX {37+}\r\nSubject: through\r\n\r\nthe pop3 gate..\r\n\r\n")
             assert " OK " in client.answer("a")[-1]

@@ -130,7 +130,7 @@ class Postern:
         self._child = Child([build_tree() / "src/master/postern", "-F", "-c", self.conf], self.directory / "output",
                             cwd="/", env=environment())
         if ready:
-            wait_for("the greeting", lambda: self._greets(self.port, b"* OK"), 30)
+            wait_for("the greeting", self._greets, 30)
             if "pop3" in self.settings["protocols"].split():
                 wait_for("the greeting", lambda: self._greets(self.pop3_port, b"+OK"), 30)
             wait_for("anvil", lambda: self._confined("anvil"), 30)
@@ -143,10 +143,10 @@ class Postern:
         except OSError:
             return False
 
-    def _greets(self, port, start):
+    def _greets(self, port=None, start=b"* OK"):
         assert self._child.running(), "postern ended:\n" + self.output() + self.log_text()
         try:
-            with socket.create_connection(("127.0.0.1", port), 5) as probe:
+            with socket.create_connection(("127.0.0.1", port or self.port), 5) as probe:
                 return probe.recv(200).startswith(start)
         except OSError:
             return False

@@ -21,12 +21,15 @@ def wait_for(what, condition, seconds=10.0, every=0.02):
 
 
 _random = random.Random(os.getpid())
+_given = set()
 
 
 def free_port():
     """A loopback port nobody listens on, outside the range the kernel hands out to clients."""
     while True:
         port = _random.randrange(10000, 31000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -35,6 +38,7 @@ def free_port():
                 continue
             with socket.socket() as other:
                 if other.connect_ex(("127.0.0.1", port)) != 0:
+                    _given.add(port)
                     return port
 
 

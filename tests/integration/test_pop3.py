@@ -468,7 +468,7 @@ class ScriptedAuth:
 
     def __init__(self, path, secret):
         self.secret, self.requests, self.connections = secret, queue.Queue(), 0
-        self.open = None
+        self.open = []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         os.chmod(path, 0o666)
@@ -482,7 +482,7 @@ class ScriptedAuth:
             except OSError:
                 return
             self.connections += 1
-            self.open = connection
+            self.open.append(connection)
             connection.sendall(f"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tAPOP\tprivate\tdictionary\tactive\n"
                                f"SPID\t{os.getpid()}\nCUID\t{self.connections}\nCOOKIE\t{'0' * 32}\nDONE\n".encode())
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
@@ -532,12 +532,10 @@ class TestApop:
 
     def test_ends_with_the_connection_that_the_challenge_was_for(self, gate, scripted):
         with Pop3(gate.pop3_port) as client:
-            before = scripted.connections
-            scripted.open.shutdown(socket.SHUT_RDWR)
-            scripted.open.close()
-            until = time.monotonic() + 10
-            while scripted.connections == before and time.monotonic() < until:
-                time.sleep(0.05)
+            wait_for("imap-login and pop3-login", lambda: scripted.connections == 2)
+            for connection in scripted.open:  # whichever is whose
+                connection.shutdown(socket.SHUT_RDWR)
+            wait_for("both again", lambda: scripted.connections == 4)
             time.sleep(0.3)
             assert self.apop(client, b"tanstaaf") == ""
         gate.wait_log(r"Disconnected: Reconnected to auth server, can't do APOP \(no auth attempts in \d+ secs\)")

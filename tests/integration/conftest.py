@@ -132,7 +132,7 @@ def user(postern, backend, request):
 
     def add(name=None, password=None, **fields):
         count[0] += 1
-        name = name or f"u{count[0]}-{os.getpid()}-{abs(hash(request.node.name)) % 100000}"
+        name = name or f"u{count[0]}-{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**9}"
         password = password or f"pw-{os.urandom(8).hex()}"
         backend.add_user(fields.get("destuser", name), password)
         postern.add_user(name, password, **{"proxy": "y", "host": "127.0.0.1", "port": backend.port, **fields})

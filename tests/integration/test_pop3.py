@@ -35,13 +35,8 @@ def account(gate, backend, user):
     """A function that makes a user whose mail is at the Dovecot backend, with one message: (name, password)."""
     def add(**fields):
         name, password = user(**{"port": backend.pop3_port, **fields})
-        owner = fields.get("destuser", name)
-
-        def knows():
-            with Imap(backend.port) as client:
-                return client.login(owner, password).startswith("OK")
-        wait_for("the backend to know " + owner, knows, 20, 1)
         with Imap(backend.port) as client:
+            owner = fields.get("destuser", name)
             assert client.login(owner, password).startswith("OK"), owner
             client.send("a APPEND INBOX {37+}\r\nSubject: through\r\n\r\nthe pop3 gate..\r\n\r\n")
             assert " OK " in client.answer("a")[-1]

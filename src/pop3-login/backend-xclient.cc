@@ -1,5 +1,7 @@
 #include "pop3-login/backend-xclient.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -33,7 +35,7 @@ std::string forwarded(const login::BackendTarget& target) {
   std::string joined;
   for (const auto& [name, value] : target.forward) {
     if (!joined.empty()) joined += '\t';
-    joined += wire::tab_escape(name + "=" + value);
+    joined += wire::tab_escape(fmt::format("{}={}", name, value));
   }
   return joined.empty() ? joined : base64_encode(joined);
 }

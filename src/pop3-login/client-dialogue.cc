@@ -54,7 +54,7 @@ Pop3ClientDialogue::Excess Pop3ClientDialogue::excess(std::string_view line) con
   }
   const std::size_t initial =
       starts_with_text(line, kAuth) ? line.find(' ', kAuth.size()) : std::string_view::npos;
-  if (initial == std::string_view::npos || initial > kMaxLine) {
+  if (initial > kMaxLine) {  // npos is: there is none
     return line.size() > kMaxLine ? Excess::line : Excess::none;
   }
   return line.size() - initial - 1 > kMaxResponse ? Excess::response : Excess::none;

@@ -122,7 +122,7 @@ void Request::on_resolved(Result<std::vector<IpAddress>> answer) {
   }
   std::vector<IpAddress>& addresses = answer.value();
   const auto pick = context_.environment.random(static_cast<std::uint32_t>(addresses.size()));
-  std::ranges::rotate(addresses, addresses.begin() + pick);
+  std::rotate(addresses.begin(), addresses.begin() + pick, addresses.end());
   state_.fields.set("hostip", addresses.front().text());
   // The others are for our own login processes: one that cannot be reached is not the end.
   if (addresses.size() > 1 && mode_ == Mode::verify && !state_.fields.has("hostips")) {

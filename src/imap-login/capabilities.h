@@ -11,7 +11,4 @@ namespace postern::imap_login {
 /// the connection stands, in the auth server's order.
 std::string pre_login_capabilities(const login::ClientContext& context);
 
-/// STARTTLS can be offered: TLS is configured and nobody does it already.
-bool can_start_tls(const login::ClientContext& context) noexcept;
-
 }  // namespace postern::imap_login

@@ -6,6 +6,8 @@
 #include "imap-login/capabilities.h"
 #include "imap-login/client-dialogue.h"
 #include "lib/text.h"
+#include "login-common/offer.h"
+#include "login-common/referral.h"
 
 namespace postern::imap_login {
 
@@ -37,31 +39,9 @@ std::string_view or_default(const AuthResult& result, std::string_view text) {
   return result.text.empty() ? text : std::string_view(result.text);
 }
 
-/// RFC 5092: what may stand in a user part unescaped.
-std::string escape_url_user(std::string_view user) {
-  constexpr std::string_view kPlain = "-_.~$+!*'(),&=";
-  std::string out;
-  for (const char c : user) {
-    const bool letter = (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
-    if (letter || kPlain.find(c) != std::string_view::npos) {
-      out += c;
-    } else {
-      out.append("%").append(to_upper(hex_encode({&c, 1})));
-    }
-  }
-  return out;
-}
-
 std::string referral_code(const AuthResult& result) {
   constexpr std::uint16_t kImapPort = 143;
-  std::string out =
-      "REFERRAL imap://" + escape_url_user(result.user) + ";AUTH=" + result.mech + "@";
-  const bool v6 = result.referral_host.find(':') != std::string::npos;
-  out += v6 ? "[" + result.referral_host + "]" : result.referral_host;
-  if (result.referral_port != 0 && result.referral_port != kImapPort) {
-    out += ":" + std::to_string(result.referral_port);
-  }
-  return out + "/";
+  return "REFERRAL " + login::referral_url("imap", kImapPort, result) + "/";
 }
 
 }  // namespace
@@ -118,7 +98,7 @@ ImapClientDialogue::Said ImapClientDialogue::starttls(WipingBuffer& out) {
     tagged("BAD", "TLS is already active.", out);
     return Wish::next;
   }
-  if (!can_start_tls(context_)) {
+  if (!login::can_start_tls(context_)) {
     tagged("BAD", "TLS support isn't enabled.", out);
     return Wish::next;
   }

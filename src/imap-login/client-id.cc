@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/text.h"
+#include "login-common/xclient.h"
 #include "postern-build.h"
 
 namespace postern::imap_login {
@@ -21,15 +22,6 @@ bool is_name_char(char c) noexcept {
 
 bool is_name(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), is_name_char);
-}
-
-/// A session id goes into log lines and hand-over records as it is.
-bool is_session(std::string_view text) {
-  return !text.empty() && text.size() <= ClientId::kMaxSession &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return static_cast<unsigned char>(c) > ' ' && static_cast<unsigned char>(c) < 0x7f &&
-                  c != '<' && c != '>' && c != '"' && c != '\\';
-         });
 }
 
 /// A value for the log; Dovecot counts the "..." in.
@@ -130,7 +122,7 @@ void ClientId::forward_pair(std::string_view key, std::string_view value) {
   }
   bool taken = true;
   if (same_text(key, "x-session-id") || same_text(key, "x-session-ext-id")) {
-    taken = is_session(value);
+    taken = login::is_session_id(value);
     if (taken) forwarded_.session = std::string(value);
   } else if (same_text(key, "x-proxy-ttl")) {
     const auto ttl = decimal(value, 0, std::numeric_limits<unsigned>::max());

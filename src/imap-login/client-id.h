@@ -22,7 +22,6 @@ class ClientId {
   static constexpr std::size_t kMaxBytes = 8192;    // of the whole command
   static constexpr std::size_t kMaxLog = 1000;      // bytes of the log text
   static constexpr std::size_t kMaxRetained = 256;  // bytes of the retained list
-  static constexpr std::size_t kMaxSession = 64;
 
   /// @param log      imap_id_log: the keys to log, or `*`
   /// @param believe  the x- fields of this command may change the connection

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "lib/text.h"
-#include "pop3-login/backend-xclient.h"
+#include "login-common/xclient.h"
 #include "pop3-login/pop3-dialogues.h"
 
 namespace postern::pop3_login {
@@ -145,7 +145,7 @@ Then Pop3BackendDialogue::on_capa(std::string_view line, WipingBuffer& out) {
 /// XCLIENT if it may be, and the login.
 Then Pop3BackendDialogue::identify(WipingBuffer& out) {
   if (!xclient_offered_ || target_.not_trusted) return send_login(out);
-  if (!append_xclient(target_, out)) remark_ = "Fields too long to be forwarded";
+  if (!login::append_xclient(target_, out)) remark_ = "Fields too long to be forwarded";
   if (!target_.nopipelining) {
     const Then then = send_login(out);
     if (then != Then::read_line) return then;

@@ -6,12 +6,6 @@
 /// What is offered before login, as the connection stands.
 namespace postern::pop3_login {
 
-/// STLS can be offered: TLS is configured and nobody does it already.
-bool can_start_tls(const login::ClientContext& context) noexcept;
-
-/// USER and PASS would not be refused for lack of TLS.
-bool plaintext_permitted(const login::ClientContext& context) noexcept;
-
 /// The reply to CAPA, from `+OK` to the final dot (RFC 2449).
 void append_capabilities(const login::ClientContext& context, WipingBuffer& out);
 

@@ -3,9 +3,10 @@
 
 #include "config/settings.h"
 #include "lib/text.h"
+#include "login-common/offer.h"
+#include "login-common/xclient.h"
 #include "pop3-login/capabilities.h"
 #include "pop3-login/client-dialogue.h"
-#include "pop3-login/client-xclient.h"
 
 namespace postern::pop3_login {
 
@@ -70,7 +71,7 @@ Wish Pop3ClientDialogue::stls(std::string_view /*arguments*/, WipingBuffer& out)
     out.append("-ERR TLS is already active.\r\n");
     return Wish::next;
   }
-  if (!can_start_tls(context_)) {
+  if (!login::can_start_tls(context_)) {
     out.append("-ERR TLS support isn't enabled.\r\n");
     return Wish::next;
   }
@@ -80,14 +81,14 @@ Wish Pop3ClientDialogue::stls(std::string_view /*arguments*/, WipingBuffer& out)
 
 Wish Pop3ClientDialogue::user(std::string_view arguments, WipingBuffer& out) {
   named_ = arguments;
-  if (!plaintext_permitted(context_)) return refuse_plaintext();
+  if (!login::plaintext_permitted(context_)) return refuse_plaintext();
   user_ = named_;
   out.append("+OK\r\n");
   return Wish::next;
 }
 
 Wish Pop3ClientDialogue::pass(std::string_view arguments, WipingBuffer& out) {
-  if (!plaintext_permitted(context_)) return refuse_plaintext();
+  if (!login::plaintext_permitted(context_)) return refuse_plaintext();
   if (!user_) {
     out.append("-ERR No username given.\r\n");
     return Wish::next;
@@ -167,7 +168,7 @@ Wish Pop3ClientDialogue::xclient(std::string_view arguments, WipingBuffer& out) 
     out.append("+OK You are not from trusted IP - ignoring\r\n");
     return Wish::next;
   }
-  Result<login::Forwarded> said = parse_xclient(arguments);
+  Result<login::Forwarded> said = login::parse_xclient(arguments);
   if (!said.ok()) {
     out.append("-ERR Invalid parameters\r\n");
     return Wish::next;

@@ -13,6 +13,7 @@
 #include "imap-login/imap-dialogues.h"
 #include "lib/check.h"
 #include "lib/text.h"
+#include "login-common/xclient.h"
 
 namespace {
 
@@ -118,7 +119,7 @@ class Driver {
         forwarded_ = true;
         const auto forwarded = dialogue_->take_forwarded();
         POSTERN_CHECK(forwarded.fields.size() <= ClientId::kMaxPairs);
-        POSTERN_CHECK(!forwarded.session || forwarded.session->size() <= ClientId::kMaxSession);
+        POSTERN_CHECK(!forwarded.session || forwarded.session->size() <= postern::login::kMaxSessionId);
         return;
       }
       case Wish::log_id:

@@ -11,8 +11,8 @@
 #include "config/settings.h"
 #include "lib/check.h"
 #include "lib/text.h"
+#include "login-common/xclient.h"
 #include "pop3-login/client-dialogue.h"
-#include "pop3-login/client-xclient.h"
 #include "pop3-login/pop3-dialogues.h"
 
 namespace {
@@ -117,9 +117,9 @@ class Driver {
       case Wish::forwarded: {
         POSTERN_CHECK(context_.security.trusted);
         const auto forwarded = dialogue_->take_forwarded();
-        POSTERN_CHECK(forwarded.fields.size() <= postern::pop3_login::kMaxForwardFields);
+        POSTERN_CHECK(forwarded.fields.size() <= postern::login::kMaxForwardFields);
         POSTERN_CHECK(!forwarded.session ||
-                      forwarded.session->size() <= postern::pop3_login::kMaxSession);
+                      forwarded.session->size() <= postern::login::kMaxSessionId);
         return;
       }
       case Wish::log_id:

@@ -1,4 +1,6 @@
-#include "pop3-login/client-xclient.h"
+#include "login-common/xclient.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,20 +12,17 @@
 #include "lib/text.h"
 #include "wire/tab-line.h"
 
-namespace postern::pop3_login {
+namespace postern::login {
 namespace {
 
-Error bad(std::string_view key) {
-  return {EINVAL, "Invalid " + std::string(key)};
-}
+constexpr std::size_t kMaxHost = 253;  // bytes
 
-/// It stands in log lines and goes to other hosts as it is.
-bool is_session(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxSession &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return static_cast<unsigned char>(c) > ' ' && static_cast<unsigned char>(c) < 0x7f &&
-                  c != '"' && c != '\\' && c != '<' && c != '>';
-         });
+/// Nothing that would end the value or the line, or be a nuisance in other hosts' logs.
+bool is_word(std::string_view text, std::size_t most) {
+  return !text.empty() && text.size() <= most && std::all_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && static_cast<unsigned char>(c) < 0x7f &&
+           c != '"' && c != '\\';
+  });
 }
 
 /// A host's name, or a field's.
@@ -52,7 +51,7 @@ bool take_ttl(std::string_view value, std::optional<unsigned>& out) {
 }
 
 /// Base64 of tab-joined, tab-escaped `name=value`.
-bool take_forward(std::string_view value, login::Forwarded& out) {
+bool take_forward(std::string_view value, Forwarded& out) {
   const auto decoded = base64_decode(value);
   if (!decoded || decoded->empty() || decoded->view().find('\0') != std::string_view::npos) {
     return false;
@@ -69,9 +68,37 @@ bool take_forward(std::string_view value, login::Forwarded& out) {
   return true;
 }
 
-/// False: the value of this key is wrong.
-bool take(std::string_view key, std::string_view value, login::Forwarded& out) {
-  constexpr std::size_t kMaxHost = 253;
+Error bad(std::string_view key) {
+  return {EINVAL, "Invalid " + log_safe(key)};
+}
+
+void append(std::string_view key, std::string_view value, std::string& line) {
+  line.append(" ").append(key).append("=").append(value);
+}
+
+void append_endpoint(std::string_view ip, std::string_view port, const Endpoint& endpoint,
+                     std::string& line) {
+  if (!endpoint.ip) return;
+  append(ip, endpoint.ip.text(), line);
+  if (endpoint.port != 0) append(port, std::to_string(endpoint.port), line);
+}
+
+std::string forwarded(const BackendTarget& target) {
+  std::string joined;
+  for (const auto& [name, value] : target.forward) {
+    if (!joined.empty()) joined += '\t';
+    joined += wire::tab_escape(fmt::format("{}={}", name, value));
+  }
+  return joined.empty() ? joined : base64_encode(joined);
+}
+
+}  // namespace
+
+bool is_session_id(std::string_view text) noexcept {
+  return is_word(text, kMaxSessionId) && text.find_first_of("<>") == std::string_view::npos;
+}
+
+bool take_xclient(std::string_view key, std::string_view value, Forwarded& out) {
   if (same_text(key, "ADDR")) return take_ip(value, out.client_ip);
   if (same_text(key, "PORT")) return take_port(value, out.client_port);
   if (same_text(key, "DESTADDR")) return take_ip(value, out.local_ip);
@@ -79,7 +106,7 @@ bool take(std::string_view key, std::string_view value, login::Forwarded& out) {
   if (same_text(key, "TTL")) return take_ttl(value, out.ttl);
   if (same_text(key, "FORWARD")) return take_forward(value, out);
   if (same_text(key, "SESSION")) {
-    if (is_session(value)) out.session = std::string(value);
+    if (is_session_id(value)) out.session = std::string(value);
   } else if (same_text(key, "DESTNAME")) {
     if (is_name(value, kMaxHost)) out.local_name = to_lower(value);
   } else if (same_text(key, "CLIENT-TRANSPORT")) {
@@ -90,17 +117,33 @@ bool take(std::string_view key, std::string_view value, login::Forwarded& out) {
   return true;
 }
 
-}  // namespace
-
-Result<login::Forwarded> parse_xclient(std::string_view arguments) {
-  login::Forwarded out;
+Result<Forwarded> parse_xclient(std::string_view arguments) {
+  Forwarded out;
   for (const std::string_view word : words(arguments, " ")) {
     const std::size_t equals = word.find('=');
     if (equals == std::string_view::npos) continue;
     const std::string_view key = word.substr(0, equals);
-    if (!take(key, word.substr(equals + 1), out)) return bad(log_safe(key));
+    if (!take_xclient(key, word.substr(equals + 1), out)) return bad(key);
   }
   return out;
 }
 
-}  // namespace postern::pop3_login
+bool append_xclient(const BackendTarget& target, WipingBuffer& out) {
+  std::string line = "XCLIENT";
+  append_endpoint("ADDR", "PORT", target.client, line);
+  if (is_word(target.session, kMaxSessionId)) append("SESSION", target.session, line);
+  append("TTL", std::to_string(target.ttl), line);
+  if (!target.forward_2_3_only) {
+    append("CLIENT-TRANSPORT", target.client_tls ? "TLS" : "insecure", line);
+    append_endpoint("DESTADDR", "DESTPORT", target.local, line);
+    if (is_word(target.local_name, kMaxHost)) append("DESTNAME", target.local_name, line);
+  }
+  const std::string forward = forwarded(target);
+  constexpr std::string_view kForward = " FORWARD=";
+  const bool fits = line.size() + kForward.size() + forward.size() + 2 <= kMaxXclientLine;
+  if (!forward.empty() && fits) append("FORWARD", forward, line);
+  out.append(line).append("\r\n");
+  return fits || forward.empty();
+}
+
+}  // namespace postern::login

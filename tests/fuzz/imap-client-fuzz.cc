@@ -1,201 +1,46 @@
-// What a client that is not logged in can send, with whatever the auth server and the driver may
-// answer in between. The first byte chooses the settings, the second and third how the input is cut
-// and which verdicts are given; the rest is the client's.
+// What an IMAP client that is not logged in can send.
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
-#include <string_view>
-#include <vector>
 
-#include "config/settings.h"
+#include "client-driver.h"
 #include "imap-login/client-dialogue.h"
 #include "imap-login/imap-dialogues.h"
 #include "lib/check.h"
-#include "lib/text.h"
-#include "login-common/xclient.h"
 
 namespace {
 
-using postern::WipingBuffer;
 using postern::imap_login::ClientId;
 using postern::imap_login::ImapClientDialogue;
-using postern::login::AuthResult;
-using postern::login::Outcome;
-using postern::login::Step;
-using postern::login::Wish;
 
-/// Deterministic choices from one byte.
-class Choices {
- public:
-  explicit Choices(std::uint8_t seed) : state_(seed + 1U) {}
-  unsigned below(unsigned n) {
-    state_ = state_ * 1103515245U + 12345U;
-    return (state_ >> 16U) % n;
-  }
+void configure(std::uint8_t flags, postern::config::LoginSettings& settings,
+               postern::login::ClientContext& /*context*/) {
+  settings.imap_id_log = (flags & 4U) != 0 ? "*" : "";
+  settings.imap_id_retain = (flags & 32U) != 0;
+  settings.imap_literal_minus = (flags & 64U) != 0;
+}
 
- private:
-  std::uint32_t state_;
-};
+void check(const postern::login::AuthRequest& request,
+           const postern::login::ClientDialogue& dialogue,
+           const postern::login::ClientContext& /*context*/, bool /*permitted*/) {
+  POSTERN_CHECK(!request.plaintext_command || request.initial);
+  const auto facts = dialogue.facts();
+  POSTERN_CHECK(!facts.tag.empty() && facts.tag.size() <= ImapClientDialogue::kMaxTag);
+}
 
-class Driver {
- public:
-  Driver(std::uint8_t settings, std::uint8_t cut, std::uint8_t verdicts)
-      : piece_(cut % 64 + 1), verdicts_(verdicts) {
-    mechanisms_.resize(2);
-    mechanisms_[0].name = "PLAIN";
-    mechanisms_[0].plaintext = true;
-    mechanisms_[1].name = "CRAM-MD5";
-    settings_.disable_plaintext_auth = (settings & 1U) != 0;
-    settings_.imap_literal_minus = (settings & 2U) != 0;
-    settings_.imap_id_retain = (settings & 4U) != 0;
-    settings_.imap_id_log = (settings & 8U) != 0 ? "*" : "";
-    context_.security.trusted = context_.security.secured = (settings & 16U) != 0;
-    context_.settings = &settings_;
-    context_.mechanisms = &mechanisms_;
-    dialogue_ = postern::imap_login::make_imap_client_dialogue(context_);
-    dialogue_->greet(out_);
-  }
-
-  void run(std::string_view bytes) {
-    while (!bytes.empty() && !closed_) {
-      const std::size_t n = std::min(piece_, bytes.size());
-      input_.append(bytes.substr(0, n));
-      bytes.remove_prefix(n);
-      sent_ += n;
-      consume();
-    }
-    check_output();
-  }
-
- private:
-  void consume() {
-    // Every step either takes something or says something, so this ends.
-    std::size_t idle = 0;
-    while (!closed_) {
-      const Step step = dialogue_->consume(input_.view(), out_);
-      POSTERN_CHECK(step.consumed <= input_.size());
-      input_.consume(step.consumed);
-      if (step.wish == Wish::need_more) {
-        POSTERN_CHECK(input_.empty());
-        return;
-      }
-      idle = step.consumed == 0 ? idle + 1 : 0;
-      POSTERN_CHECK(idle < 4);
-      act(step.wish);
-      check_output();
-    }
-  }
-
-  void act(Wish wish) {
-    switch (wish) {
-      case Wish::need_more:
-      case Wish::next:
-        return;
-      case Wish::start_tls:
-        input_.clear();
-        context_.security.tls = context_.security.ssl_secured = context_.security.secured = true;
-        dialogue_->tls_started(out_);
-        return;
-      case Wish::authenticate:
-        check_request(dialogue_->take_request());
-        return verdict();
-      case Wish::respond: {
-        const postern::Secret response = dialogue_->take_response();
-        POSTERN_CHECK(exchange_);
-        POSTERN_CHECK(postern::is_base64(response.reveal()));
-        POSTERN_CHECK(response.size() <= ImapClientDialogue::kMaxResponse);
-        return verdict();
-      }
-      case Wish::cancel: {
-        POSTERN_CHECK(exchange_);
-        AuthResult result;
-        result.outcome = dialogue_->cancel_outcome();
-        exchange_ = false;
-        return dialogue_->failed(result, out_);
-      }
-      case Wish::forwarded: {
-        POSTERN_CHECK(context_.security.trusted && !forwarded_);
-        forwarded_ = true;
-        const auto forwarded = dialogue_->take_forwarded();
-        POSTERN_CHECK(forwarded.fields.size() <= ClientId::kMaxPairs);
-        POSTERN_CHECK(!forwarded.session || forwarded.session->size() <= postern::login::kMaxSessionId);
-        return;
-      }
-      case Wish::log_id:
-        POSTERN_CHECK(dialogue_->take_id_log().size() <= ClientId::kMaxLog + 16);
-        return;
-      case Wish::close:
-        POSTERN_CHECK(!dialogue_->close_reason().empty());
-        closed_ = true;
-        return;
-    }
-  }
-
-  static void check_request(const postern::login::AuthRequest& request) {
-    POSTERN_CHECK(!request.mech.empty());
-    POSTERN_CHECK(!request.plaintext_command || (request.mech == "PLAIN" && request.initial));
-    POSTERN_CHECK(!(request.initial && request.invalid_initial));
-    if (request.initial) {
-      POSTERN_CHECK(postern::is_base64(request.initial->reveal()));
-      POSTERN_CHECK(request.initial->size() <= ImapClientDialogue::kMaxResponse);
-    }
-  }
-
-  void verdict() {
-    const auto facts = dialogue_->facts();
-    POSTERN_CHECK(!facts.tag.empty() && facts.tag.size() <= ImapClientDialogue::kMaxTag);
-    constexpr unsigned kOutcomes = static_cast<unsigned>(Outcome::handoff_failed) + 1;
-    const unsigned choice = verdicts_.below(kOutcomes + 12);
-    if (choice >= kOutcomes) {
-      exchange_ = true;
-      return dialogue_->challenge("PDFAYj4=", out_);
-    }
-    AuthResult result;
-    result.outcome = static_cast<Outcome>(choice);
-    result.has_reason = verdicts_.below(2) == 1;
-    if (result.has_reason) result.text = verdicts_.below(2) == 1 ? "[LIMIT] x" : "a\r\nb";
-    exchange_ = false;
-    dialogue_->failed(result, out_);
-  }
-
-  /// Whole lines, and not many more of them than the client has sent.
-  void check_output() {
-    const std::string_view all = out_.view();
-    POSTERN_CHECK(all.empty() || all.ends_with("\r\n"));
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const auto c = static_cast<unsigned char>(all[i]);
-      const bool line_end = c == '\r' && i + 1 < all.size() && all[i + 1] == '\n';
-      POSTERN_CHECK(c >= ' ' || line_end || (c == '\n' && all[i - 1] == '\r'));
-    }
-    said_ += all.size();
-    out_.clear();
-    POSTERN_CHECK(said_ <= 512 + 512 * sent_);
-  }
-
-  postern::config::LoginSettings settings_;
-  std::vector<postern::login::Mechanism> mechanisms_;
-  postern::login::ClientContext context_;
-  std::unique_ptr<postern::login::ClientDialogue> dialogue_;
-  std::size_t piece_;
-  Choices verdicts_;
-  WipingBuffer input_;
-  WipingBuffer out_;
-  std::size_t sent_ = 0;
-  std::size_t said_ = 0;
-  bool exchange_ = false;
-  bool forwarded_ = false;
-  bool closed_ = false;
+const postern::fuzz::FuzzedClient kImap{
+    .make = postern::imap_login::make_imap_client_dialogue,
+    .configure = configure,
+    .max_response = ImapClientDialogue::kMaxResponse,
+    .max_forward_fields = ClientId::kMaxPairs,
+    .max_forwards = 1,
+    .max_remark = ClientId::kMaxLog + 16,
+    .check = check,
 };
 
 }  // namespace
 
 // NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  constexpr std::size_t kHeader = 3;
-  if (size < kHeader) return 0;
-  const void* bytes = data + kHeader;
-  Driver driver(data[0], data[1], data[2]);
-  driver.run({static_cast<const char*>(bytes), size - kHeader});
+  postern::fuzz::drive_client(kImap, data, size);
   return 0;
 }

@@ -203,7 +203,7 @@ class Resolver {
       listener.kind = inet ? ListenerSettings::Kind::inet : ListenerSettings::Kind::unix_socket;
       listener.name = s.name;
       apply(s, listener);
-      if (inet ? inet_listener(s, listener) : unix_listener(s, listener)) {
+      if (inet ? inet_listener(service, s, listener) : unix_listener(s, listener)) {
         remember(s, listener);
         service.listeners.push_back(std::move(listener));
       }
@@ -211,20 +211,35 @@ class Resolver {
   }
 
   /// False if it is switched off.
-  bool inet_listener(const Section& s, const ListenerSettings& listener) {
+  bool inet_listener(const ServiceSettings& service, const Section& s,
+                     const ListenerSettings& listener) {
     if (s.find("port") == nullptr && !s.is_refused("port")) {
       problems_.error(s.where,
                       fmt::format("[{}] has no port (port = 0 switches it off)", s.head()));
     }
     check_addresses(s, "address", listener.address);
-    if (listener.haproxy) {
-      problems_.error(s.where_of("haproxy"),
-                      fmt::format("[{}]: haproxy = yes is not supported yet; remove it, or let the "
-                                  "balancer connect without a PROXY header",
-                                  s.head()));
-    }
+    if (listener.haproxy) check_haproxy(service, s);
     if (listener.port == 0) return false;
     return !(listener.ssl && impl_.global_as<LoginSettings>().ssl == Ssl::no);
+  }
+
+  /// Login processes read PROXY headers, from the hops they are told to trust.
+  void check_haproxy(const ServiceSettings& service, const Section& s) {
+    if (service.type != ServiceType::login) {
+      problems_.error(s.where_of("haproxy"),
+                      fmt::format("[{}]: haproxy = yes is for login services", s.head()));
+      return;
+    }
+    constexpr std::string_view kKey = "haproxy_trusted_networks";
+    const auto sets = [kKey](const Section& block) {
+      const Entry* const e = block.kind == Kind::block ? block.find_given(kKey) : nullptr;
+      return e != nullptr && !trim(e->value.view()).empty();
+    };
+    if (std::any_of(impl_.sections.begin(), impl_.sections.end(), sets)) return;
+    problems_.warning(s.where_of("haproxy"),
+                      fmt::format("[{}]: haproxy = yes, but {} is empty, so every connection is "
+                                  "refused",
+                                  s.head(), kKey));
   }
 
   bool unix_listener(const Section& s, ListenerSettings& listener) {

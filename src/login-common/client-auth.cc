@@ -175,6 +175,8 @@ void Client::send_request(AuthRequest& request) {
   info.local_name = local_name_;
   info.secured = context_.security.secured;
   info.secured_tls = context_.security.ssl_secured;
+  info.valid_client_cert = certificate_.valid;
+  info.cert_username = certificate_.name;
   info.final_resp_ok = shared_.protocol.final_response_in_ok;
   info.client_id = client_id;
   info.forward = forward_;

@@ -27,13 +27,15 @@ std::string Client::secured_text() const {
   if (stream_ && (tls_handshaking_ || (!context_.security.tls && !tls_error_.empty()))) {
     return tls_error_.empty() ? "TLS handshaking" : "TLS handshaking: " + tls_error_;
   }
+  // A balancer's TLS is the client's, too.
+  if (context_.security.ssl_secured && !context_.security.tls && !compat()) return "TLS";
   if (context_.security.tls) return tls_error_.empty() ? "TLS" : "TLS: " + tls_error_;
   return context_.security.secured ? "secured" : "";
 }
 
 std::string Client::ssl_text() const {
-  return stream_ && context_.security.tls && stream_->tls() ? stream_->tls_info().text()
-                                                            : std::string();
+  if (stream_ && context_.security.tls && stream_->tls()) return stream_->tls_info().text();
+  return context_.security.ssl_secured && !context_.security.tls ? "(proxied)" : "";
 }
 
 std::string Client::elements() {
@@ -76,8 +78,7 @@ void Client::log_end(std::string_view prefix, std::string_view words) {
   const std::string remark = with_remark_ ? end_remark(facts_) : std::string();
   if (!remark.empty()) message += " " + remark;
   // A balancer's or monitor's knock is no news.
-  if (facts_.attempts == 0 &&
-      any_contains(settings_->login_healthcheck_networks, real_remote_.ip)) {
+  if (facts_.attempts == 0 && any_contains(settings_->login_healthcheck_networks, seen_remote_)) {
     if (log::debug_enabled()) log_line(log::Level::debug, message);
     return;
   }

@@ -65,14 +65,14 @@ Client::Client(ClientShared& shared, ClientOwner& owner, const config::SocketInf
       local_(local),
       real_remote_(remote),
       real_local_(local),
+      seen_remote_(remote.ip),
+      seen_local_(local.ip),
       connected_(shared.loop.now()) {
   select_settings();
   stream_->open(shared_.loop, std::move(fd), io::Callback<unsigned>::to<&Client::on_event>(*this));
   timer_.start(shared_.loop, io::Callback<>::to<&Client::on_time>(*this));
   deadline_ = connected_ + settings_->login_timeout;
-  // Decided once: nothing that the client says of itself changes it.
-  context_.security.trusted = any_contains(settings_->login_trusted_networks, remote.ip);
-  context_.security.secured = context_.security.trusted || (remote.ip && remote.ip == local.ip);
+  judge_addresses(false);
   context_.mechanisms = &shared_.auth.mechanisms();
   dialogue_ = shared_.protocol.make_client_dialogue(context_);
 }
@@ -83,19 +83,38 @@ Client::~Client() {
 }
 
 void Client::select_settings() {
-  settings_ =
-      shared_.config.select(shared_.protocol.name, real_local_.ip, real_remote_.ip, local_name_);
+  settings_ = shared_.config.select(shared_.protocol.name, seen_local_, seen_remote_, local_name_);
   context_.settings = settings_.get();
 }
 
+/// What follows from where the client comes from. Decided before its first byte: nothing that it
+/// says of itself changes it.
+/// @param by_balancer  the addresses are not those of the socket: that they are equal says nothing
+void Client::judge_addresses(bool by_balancer) {
+  Security& security = context_.security;
+  security.trusted = any_contains(settings_->login_trusted_networks, seen_remote_);
+  security.secured = security.ssl_secured || security.trusted ||
+                     (!by_balancer && seen_remote_ && seen_remote_ == seen_local_);
+}
+
 void Client::start() {
+  if (listener_.haproxy) {
+    wait_for_header();
+  } else {
+    begin();
+  }
+  settle();
+}
+
+/// Who the client is has been settled; now it is its turn.
+void Client::begin() {
+  if (state_ >= State::closing) return;
   if (listener_.ssl) {
     state_ = State::handshake;
     begin_tls();
   } else {
     greet();
   }
-  settle();
 }
 
 /// Sends the greeting, or waits for auth to say what it offers.
@@ -186,6 +205,7 @@ void Client::on_event(unsigned events) noexcept {
 }
 
 void Client::read() {
+  if (state_ == State::proxy_header) return read_header();
   if (state_ != State::command && state_ != State::response) return;
   auto& buffer = shared_.read_buffer;
   const io::IoResult result = stream_->read(buffer.data(), buffer.size());
@@ -214,6 +234,14 @@ void Client::process(std::string_view bytes) {
   if (state_ != State::command && state_ != State::response) {
     input_.append(bytes);
     return;
+  }
+  if (first_bytes_ && !(input_.empty() && bytes.empty())) {
+    first_bytes_ = false;
+    if (wire::is_proxy_header(input_.empty() ? bytes : input_.view())) {
+      close(listener_.haproxy ? "Second PROXY header"
+                              : "PROXY header on a listener without haproxy = yes");
+      return;
+    }
   }
   if (input_.empty()) {
     const std::size_t taken = run_commands(bytes);
@@ -349,7 +377,8 @@ void Client::settle() {
     arm_timer();
     return;
   }
-  const bool reading = !blocked_ && (state_ == State::command || state_ == State::response);
+  const bool reading = !blocked_ && (state_ == State::command || state_ == State::response ||
+                                     state_ == State::proxy_header);
   stream_->want(reading, blocked_);
   stream_->want_hang_up(!reading && !gone_);
   arm_timer();
@@ -374,6 +403,9 @@ void Client::on_time() noexcept {
   }
   if (now < deadline_) return settle();
   switch (state_) {
+    case State::proxy_header:
+      header_late();
+      break;
     case State::handshake:
     case State::starttls:
       close("Inactivity");

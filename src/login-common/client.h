@@ -17,14 +17,17 @@
 #include "lib/log.h"
 #include "login-common/auth-client.h"
 #include "login-common/client-dialogue.h"
+#include "login-common/line-limit.h"
 #include "login-common/log-line.h"
 #include "login-common/protocol.h"
 #include "login-common/proxy.h"
 #include "login-common/session-id.h"
 #include "login-common/tls-contexts.h"
+#include "wire/proxy-header.h"
 
-/// A client from accept() to the end of its login: drives the protocol's dialogue, asks auth, and
-/// hands both streams to the relay or says why not. One line about it reaches the log.
+/// A client from accept() to the end of its login: takes a balancer's word for it, drives the
+/// protocol's dialogue, asks auth, and hands both streams to the relay or says why not. One line
+/// about it reaches the log.
 namespace postern::login {
 
 class Client;
@@ -42,6 +45,7 @@ struct ClientShared {
   /// Every client reads here; what is left of it is kept by the client.
   std::array<char, 8192> read_buffer{};
   io::Milliseconds handshake_timeout{30'000};  // of TLS, within login_timeout
+  LineLimit header_lines{};                    // about PROXY headers
 };
 
 /// Who keeps the clients.
@@ -101,8 +105,9 @@ class Client final : public AuthListener {
 
  private:
   enum class State : std::uint8_t {
-    handshake,  // TLS from the first byte
-    greeting,   // auth's mechanisms are not known yet
+    proxy_header,  // of the balancer in front, before anything of the client's
+    handshake,     // TLS from the first byte
+    greeting,      // auth's mechanisms are not known yet
     command,
     starttls,  // the reply is on its way, then TLS
     auth,      // auth is busy
@@ -112,11 +117,28 @@ class Client final : public AuthListener {
     ended,
   };
 
+  /// Of the client, from whoever ends its TLS and has verified it.
+  struct Certificate {
+    bool valid = false;
+    std::string name;
+  };
+
+  // What a balancer says (client-proxy-header.cc).
+  void wait_for_header();
+  void read_header();
+  void take_header(const wire::ProxyHeader& header);
+  void header_ended();
+  void header_late();
+  void header_line(log::Level level, std::string_view message);
+  void refuse_header(log::Level level, std::string_view message);
+
   // Life (client.cc).
   void on_event(unsigned events) noexcept;
   void on_time() noexcept;
   void on_server_name(std::string_view name, std::shared_ptr<io::TlsContext>& context) noexcept;
   void select_settings();
+  void begin();
+  void judge_addresses(bool by_balancer);
   void greet();
   void begin_tls();
   void tls_started();
@@ -169,15 +191,18 @@ class Client final : public AuthListener {
   ClientContext context_;
   std::unique_ptr<ClientDialogue> dialogue_;
   State state_ = State::greeting;
-  Endpoint remote_, local_;            // as a trusted hop says
-  Endpoint real_remote_, real_local_;  // of the socket
-  WipingBuffer input_;                 // read, not yet taken by the dialogue
-  WipingBuffer out_;                   // to be written at the end of the wake-up
-  std::uint64_t sent_ = 0;             // bytes
-  bool blocked_ = false;               // out_ waits for the client to read
+  Endpoint remote_, local_;             // as a trusted hop says
+  Endpoint real_remote_, real_local_;   // of the socket
+  IpAddress seen_remote_, seen_local_;  // as the balancer in front says, if there is one
+  WipingBuffer input_;                  // read, not yet taken by the dialogue
+  WipingBuffer out_;                    // to be written at the end of the wake-up
+  std::uint64_t sent_ = 0;              // bytes
+  bool blocked_ = false;                // out_ waits for the client to read
   bool tls_handshaking_ = false;
-  bool gone_ = false;  // left while auth was busy with it
+  bool gone_ = false;        // left while auth was busy with it
+  bool first_bytes_ = true;  // nothing of the client's own has been read
   std::string tls_error_;
+  Certificate certificate_;
 
   io::Timer timer_;
   io::TimePoint connected_, deadline_, notice_at_{}, handshake_deadline_{};

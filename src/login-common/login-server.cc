@@ -58,14 +58,6 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
               tls_,           session_ids_, host_name(), {}},
       clients_(shared_),
       title_(argc, argv) {
-  for (const config::SocketInfo& listener : service_.listeners()) {
-    if (listener.haproxy) {
-      log::fatal(EX_CONFIG,
-                 "listener {} ({}): haproxy = yes is not supported yet; remove it, or let the "
-                 "balancer connect without a PROXY header",
-                 listener.name, listener.text());
-    }
-  }
   log::set_debug(global_->auth_debug);
   const auto with_certificates = config_.with_certificates(protocol_.name);
   tls_.load(with_certificates);

@@ -49,14 +49,6 @@ void check_service(const config::ServiceSettings& service, std::vector<std::stri
                    system_error(log_safe(path, 200), errno).text);
 }
 
-void check_socket(const SocketInfo& socket, std::vector<std::string>& errors) {
-  if (socket.haproxy) {
-    errors.push_back("inet_listener " + socket.name +
-                     ": haproxy = yes is not supported yet; remove it, or let the balancer connect "
-                     "without a PROXY header");
-  }
-}
-
 ListenerSpec spec_of(const SocketInfo& socket) {
   ListenerSpec spec;
   spec.is_unix = socket.kind == ListenerSettings::Kind::unix_socket;
@@ -122,9 +114,7 @@ std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> con
       }
     }
     check_service(service, errors);
-    std::string checked;  // one listener may have several addresses
     for (const SocketInfo& socket : sockets_of(*configuration, service.name)) {
-      if (std::exchange(checked, socket.name) != socket.name) check_socket(socket, errors);
       add_listener(socket, out, errors);
     }
   }

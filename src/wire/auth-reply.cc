@@ -271,6 +271,10 @@ void append_auth_request(std::uint32_t id, std::string_view mech, const AuthRequ
   } else if (info.secured) {
     line.flag("secured");
   }
+  if (info.valid_client_cert) {
+    line.flag("valid-client-cert");
+    if (!info.cert_username.empty()) line.key("cert_username", info.cert_username);
+  }
   if (info.no_penalty) line.flag("no-penalty");
   if (info.final_resp_ok) line.flag("final-resp-ok");
   if (!info.session.empty()) line.key("session", info.session);

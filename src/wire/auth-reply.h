@@ -124,6 +124,8 @@ struct AuthRequestInfo {
   std::string_view local_name;       // SNI
   bool secured = false;
   bool secured_tls = false;
+  bool valid_client_cert = false;  // shown, and verified by whoever ends the client's TLS
+  std::string_view cert_username;  // of a valid one
   bool final_resp_ok = false;
   bool no_penalty = false;
   std::string_view client_id;                                // an IMAP list's inside

@@ -112,16 +112,25 @@ TEST(Loader, RefusesWhatWouldBeMissedAsAProtection) {
 }
 
 TEST(Loader, SaysWhichSettingsNobodyReadsYet) {
-  for (const char* line : {"verbose_ssl = yes", "haproxy_trusted_networks = 10.0.0.0/8",
-                           "haproxy_timeout = 3s", "mail_max_userip_connections = 3"}) {
+  for (const char* line : {"verbose_ssl = yes", "mail_max_userip_connections = 3"}) {
     const Loaded loaded = load_text(line + ("\n" + std::string(kLeast)), "test.conf", false);
     EXPECT_TRUE(any_contains_text(warnings_of(loaded), "is not supported yet")) << line;
     EXPECT_TRUE(loaded.configuration) << line;
   }
-  EXPECT_EQ(
-      errors_in("[inet_listener imap-login x]\nport = 1143\nhaproxy = yes\n"),
-      Texts{"4: [inet_listener imap-login x]: haproxy = yes is not supported yet; remove it, or "
-            "let the balancer connect without a PROXY header"});
+}
+
+TEST(Loader, TakesBalancersWhereSomebodyReadsTheirHeaders) {
+  EXPECT_EQ(errors_in("[inet_listener auth x]\nport = 1143\nhaproxy = yes\n"),
+            Texts{"4: [inet_listener auth x]: haproxy = yes is for login services"});
+  const std::string listener = "[inet_listener imap-login x]\nport = 1143\nhaproxy = yes\n";
+  const auto warned = [&listener](const std::string& settings) {
+    const Loaded loaded = load_text(settings + std::string(kLeast) + listener, "test.conf", false);
+    EXPECT_TRUE(loaded.configuration);
+    return any_contains_text(warnings_of(loaded), "haproxy_trusted_networks is empty");
+  };
+  EXPECT_TRUE(warned(""));
+  EXPECT_TRUE(warned("haproxy_trusted_networks =\n"));
+  EXPECT_FALSE(warned("haproxy_trusted_networks = 192.0.2.1, 10.0.0.0/8 2001:db8::/32\n"));
 }
 
 TEST(Loader, ChecksSourceAddresses) {

@@ -10,7 +10,7 @@ packages_show=(dovecot-core dovecot-imapd dovecot-pop3d curl openssl sqlite3 pro
 packages_test=(libgtest-dev libgmock-dev ccache clang clang-format clang-tidy python3 openssl)
 # To test it with servers.
 packages_servers=(dovecot-core dovecot-imapd dovecot-pop3d curl openssl haproxy isync sqlite3 procps
-  python3-pytest python3-pytest-xdist python3-cryptography)
+  python3-pytest python3-pytest-xdist python3-cryptography testssl.sh sslscan)
 
 # packages_missing NAME...: prints those that are not installed, one a line.
 packages_missing() {

@@ -16,11 +16,12 @@ _posternctl() {
   done
   local choices=
   case ${words[*]} in
-    '') choices='who kick proxy auth reload stop process service log config -c -S -f --help' ;;
+    '') choices='who kick proxy auth reload stop process service log tls config -c -S -f --help' ;;
     auth) choices='test lookup' ;;
     proxy) choices='list kick' ;;
     process | service) choices='status' ;;
     log) choices='errors reopen' ;;
+    tls) choices='list reload' ;;
     'process status' | 'service status') choices='imap-login pop3-login auth auth-worker anvil log' ;;
     who) choices='-1 --proxied --local --pre-login' ;;
     kick | 'proxy kick') choices='--user --ip --session --dest-ip' ;;

@@ -176,6 +176,12 @@ void ClientSession::on_auth(std::string_view args) {
   exchange.request = std::make_unique<Request>(
       server_.request_context(service), std::move(command.properties), command.mech, pid_, owner);
   exchange.request->tag = command.id;
+  const std::string_view problem = exchange.request->certificate_problem();
+  if (!problem.empty()) {
+    exchange.request->log_info(exchange.request->mech_prefix(), problem);
+    forget(command.id);
+    return fail_now(command.id, {}, problem);
+  }
   // Before minor version 2 an empty response meant that there is none.
   if (command.has_resp && (minor_ >= 2 || !command.resp.empty())) {
     if (command.resp != "=") {
@@ -280,7 +286,11 @@ void ClientSession::verify(Exchange& exchange) {
   Request& request = *exchange.request;
   sasl::Credentials& credentials = exchange.credentials;
   std::string problem;
-  if (!request.has_user()) problem = request.set_username(credentials.authcid, true);
+  if (exchange.row->external && request.certificate_name().empty()) {
+    problem = "username not known";
+  } else if (!request.has_user()) {
+    problem = request.set_username(credentials.authcid, true);
+  }
   if (problem.empty() && !credentials.authzid.empty()) {
     problem = request.set_login_username(credentials.authzid);
     if (!problem.empty()) problem = "login user: " + problem;

@@ -125,28 +125,44 @@ std::string Request::set_username(std::string_view raw, bool may_be_master) {
       has_login = true;
     }
   }
-  // cert_username is not looked at: a login process sends it with every certificate that is valid,
-  // and only auth_ssl_username_from_cert (which is refused, as long as it does not exist here)
-  // makes it the name.
-  original_user_ = std::string(raw);
+  const std::string_view certified = certificate_name();
+  // EXTERNAL brings no name of its own.
+  original_user_ = std::string(raw.empty() ? certified : raw);
   has_original_ = true;
   std::string name;
-  std::string problem = process_name(raw, name);
+  std::string problem = process_name(certified.empty() ? raw : certified, name);
   if (!problem.empty()) return problem;
   user_ = std::move(name);
   has_user_ = true;
   return has_login ? set_login_username(login) : std::string();
 }
 
+std::string_view Request::certificate_name() const noexcept {
+  const bool used = settings().auth_ssl_username_from_cert && properties_.valid_client_cert &&
+                    properties_.cert_username;
+  return used ? std::string_view(*properties_.cert_username) : std::string_view();
+}
+
+std::string_view Request::certificate_problem() const noexcept {
+  if (!settings().auth_ssl_require_client_cert) return {};
+  if (!properties_.valid_client_cert) return "Client didn't present valid SSL certificate";
+  // The name in the login must not be taken instead (CVE-2019-3814).
+  if (settings().auth_ssl_username_from_cert && certificate_name().empty()) {
+    return "SSL certificate didn't contain username";
+  }
+  return {};
+}
+
 std::string Request::set_login_username(std::string_view raw) {
   if (raw.empty()) return "Master user login attempted to use empty login username";
   if (raw == user_ || raw == original_user_) return {};
-  if (context_.databases.masters.empty())
-    return "Master user login attempted without master passdbs";
   std::string name;
   std::string problem = process_name(raw, name);
   if (!problem.empty()) return problem;
-  if (name != user_) login_user_ = std::move(name);
+  if (name == user_) return {};
+  if (context_.databases.masters.empty())
+    return "Master user login attempted without master passdbs";
+  login_user_ = std::move(name);
   return {};
 }
 

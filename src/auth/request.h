@@ -89,6 +89,10 @@ class Request final : public Retirable {
   /// @param may_be_master  the master user separator counts
   std::string set_username(std::string_view raw, bool may_be_master);
   std::string set_login_username(std::string_view raw);
+  /// The name in the client's certificate, where that is the user's (auth_ssl_username_from_cert).
+  std::string_view certificate_name() const noexcept;
+  /// Why the certificate, or its absence, ends the request before its mechanism begins; or empty.
+  std::string_view certificate_problem() const noexcept;
 
   // The questions.
   /// @param resolve_proxy  decide proxy_maybe and resolve `host` once the user is in (login

@@ -159,6 +159,26 @@ void check_pair(const ConfigurationImpl& impl, const Section& block, std::string
   }
 }
 
+/// Clients' certificates cannot be judged without the CAs that sign them.
+void check_client_certificates(const ConfigurationImpl& impl, const Section& block,
+                               Problems& problems) {
+  for (const std::string_view key : {"ssl_verify_client_cert", "auth_ssl_require_client_cert"}) {
+    if (block.find_given(key) == nullptr || canonical_of(block, key) != "yes") continue;
+    if (effective(impl, block, "ssl_ca")) continue;
+    problems.error(block.where_of(key), fmt::format("{} is set, but ssl_ca is not", key));
+  }
+  const std::string_view username = "auth_ssl_username_from_cert";
+  if (block.find_given(username) == nullptr || canonical_of(block, username) != "yes") return;
+  for (const std::string_view key : {"ssl_verify_client_cert", "auth_ssl_require_client_cert"}) {
+    const Section& from = block.find_given(key) != nullptr ? block : impl.global();
+    if (canonical_of(from, key) == "yes") return;
+  }
+  problems.warning(block.where_of(username),
+                   fmt::format("{} has no effect: clients are not asked for a certificate "
+                               "(ssl_verify_client_cert, auth_ssl_require_client_cert)",
+                               username));
+}
+
 /// The first listener that speaks TLS from the first byte.
 const Section* ssl_listener(const ConfigurationImpl& impl) {
   for (const ServiceSettings& service : impl.services) {
@@ -227,6 +247,7 @@ void check_tls(const ConfigurationImpl& impl, Problems& problems) {
     check_pair(impl, s, "ssl_cert", "ssl_key", problems);
     check_pair(impl, s, "ssl_alt_cert", "ssl_alt_key", problems);
     check_pair(impl, s, "ssl_client_cert", "ssl_client_key", problems);
+    check_client_certificates(impl, s, problems);
   }
   check_server_certificate(impl, problems);
 }

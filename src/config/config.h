@@ -56,6 +56,16 @@ class Configuration {
   };
   std::vector<Tls> tls() const;
 
+  /// The files and directories that TLS settings were read from, each once: certificates, keys,
+  /// CAs.
+  std::vector<std::string> tls_files() const;
+  /// The same configuration with the present content of `paths` (of tls_files()). One that cannot
+  /// be read keeps what it had.
+  /// @param errors  gets one line for each of those
+  /// @return nothing if all content is what it was
+  std::optional<Configuration> with_present_files(const std::vector<std::string>& paths,
+                                                  std::vector<std::string>& errors) const;
+
   /// postern -n: what differs from the defaults, as INI that reads back the same; passwords as
   /// `<hidden>` (which does not).
   std::string print_changed() const;

@@ -32,7 +32,22 @@ bool is_hashed_name(std::string_view name) {
   return hex && decimal(name.substr(9), 0, 9999).has_value();
 }
 
+/// The text of a file as a value: an editor's line end at the end is not meant.
+std::string_view without_line_end(std::string_view text) noexcept {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
 }  // namespace
+
+Result<Value> read_value(const SettingRow& row, const std::string& path) {
+  const Result<WipingBuffer> content =
+      row.content == Content::ca_dir ? read_ca_directory(path) : read_file(path);
+  if (!content.ok()) return content.error();
+  const std::string_view bytes = content.value().view();
+  return Value(row.content == Content::text ? without_line_end(bytes) : bytes, path);
+}
 
 Result<WipingBuffer> read_file(const std::string& path) {
   // O_NONBLOCK: a FIFO must not stop the start.

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "config/table.h"
+#include "config/value.h"
 #include "lib/result.h"
 #include "lib/secret.h"
 
@@ -17,6 +19,8 @@ inline constexpr std::size_t kMaxFileBytes = 32UL * 1024 * 1024;
 Result<WipingBuffer> read_file(const std::string& path);
 /// The certificates a directory holds under hashed names (5ed36f99.0), one after the other.
 Result<WipingBuffer> read_ca_directory(const std::string& path);
+/// The value of a setting that names a file or directory, by the kind of the setting.
+Result<Value> read_value(const SettingRow& row, const std::string& path);
 /// The files a pattern names, sorted; an Error if there are none.
 Result<std::vector<std::string>> matching_files(const std::string& pattern);
 

@@ -81,13 +81,6 @@ std::string unknown_key(Section::Kind kind, std::string_view key) {
   return fmt::format("Unknown setting: {} (did you mean {}?)", shown, near);
 }
 
-/// The text of a file as a value: an editor's line end at the end is not meant.
-std::string_view without_line_end(std::string_view text) noexcept {
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  if (text.ends_with('\r')) text.remove_suffix(1);
-  return text;
-}
-
 }  // namespace
 
 class Loader {
@@ -382,14 +375,10 @@ class Loader {
       problems_.error(where, fmt::format("{}: no files may be read here", row.name));
       return std::nullopt;
     }
-    const Result<WipingBuffer> content =
-        row.content == Content::ca_dir ? read_ca_directory(path) : read_file(path);
-    if (!content.ok()) {
-      problems_.error(where, fmt::format("{}: {}", row.name, content.error().text));
-      return std::nullopt;
-    }
-    const std::string_view bytes = content.value().view();
-    return Value(row.content == Content::text ? without_line_end(bytes) : bytes, path);
+    Result<Value> value = read_value(row, path);
+    if (value.ok()) return std::move(value).value();
+    problems_.error(where, fmt::format("{}: {}", row.name, value.error().text));
+    return std::nullopt;
   }
 
   bool may_read_files_;

@@ -22,8 +22,7 @@ struct Value {
 };
 
 /// The content of a file, read by the master when it loaded the configuration (the processes that
-/// use it cannot open it: they are confined and unprivileged). Copies share the bytes, so two equal
-/// `content` pointers are the same file read once.
+/// use it cannot open it: they are confined and unprivileged). Copies share the bytes.
 struct FileText {
   std::string path;  // empty: none, or given in place
   std::shared_ptr<const Secret> content;
@@ -33,8 +32,11 @@ struct FileText {
   std::string_view reveal() const noexcept {
     return content ? content->reveal() : std::string_view{};
   }
-  /// The same file, read once; not: files with the same bytes.
-  bool operator==(const FileText&) const = default;
+  /// The same file with the same bytes in it, whenever it was read.
+  bool operator==(const FileText& other) const noexcept {
+    if (path != other.path) return false;
+    return content == other.content || reveal() == other.reveal();
+  }
 };
 
 }  // namespace postern::config

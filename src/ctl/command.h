@@ -83,6 +83,8 @@ int service_status(Context& context, const Arguments& arguments);
 int process_status(Context& context, const Arguments& arguments);
 int log_errors(Context& context, const Arguments& arguments);
 int log_reopen(Context& context, const Arguments& arguments);
+int tls_list(Context& context, const Arguments& arguments);
+int tls_reload(Context& context, const Arguments& arguments);
 int config(Context& context, const Arguments& arguments);
 
 void auth_test_options(CLI::App& app, Arguments& arguments);  // auth-test.cc

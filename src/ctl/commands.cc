@@ -5,7 +5,7 @@
 namespace postern::ctl {
 namespace {
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {"who", "Show who is logged in.", who_options, who},
     {"kick", "Disconnect sessions.", kick_options, kick},
     {"proxy list", "Show the sessions that are proxied to backends.", proxy_list_options,
@@ -19,6 +19,9 @@ constexpr std::array<Command, 13> kCommands{{
     {"process status", "Show the processes.", names_options, process_status},
     {"log errors", "Show the last warnings and errors.", log_errors_options, log_errors},
     {"log reopen", "Open the log files again, after they were moved.", no_options, log_reopen},
+    {"tls list", "Show the certificates, and when they expire.", no_options, tls_list},
+    {"tls reload", "Read certificates, keys and CA files again, and nothing else.", no_options,
+     tls_reload},
     {"config", "Show the configuration, as postern -n does.", config_options, config},
 }};
 

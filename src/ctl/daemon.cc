@@ -88,6 +88,22 @@ std::string error_line(const wire::ControlFields& row) {
                      prefix.empty() ? "" : ": ", log_safe_line(control_field(row, "text"), 4096));
 }
 
+/// Files that are read again; what is wrong with them goes to stderr.
+int read_again(Context& context, std::string_view command, std::string_view problem) {
+  Answer answer;
+  if (const int failed = context.ask({std::string(command), {}}, answer); failed != 0)
+    return failed;
+  if (context.format == Format::json)
+    context.out += table_of(answer.rows, {"error"}).render(Format::json);
+  for (const auto& row : answer.rows) {
+    context.err += log_safe_line(control_field(row, "error"), 4096) + '\n';
+  }
+  if (answer.end.code == 0) return 0;
+  return context.fail(answer.end.code, answer.end.text.empty()
+                                           ? std::string(problem)
+                                           : log_safe_line(answer.end.text, 1000));
+}
+
 }  // namespace
 
 void no_options(CLI::App& /*app*/, Arguments& /*arguments*/) {}
@@ -110,17 +126,16 @@ void config_options(CLI::App& app, Arguments& arguments) {
 }
 
 int reload(Context& context, const Arguments& /*arguments*/) {
-  Answer answer;
-  if (const int failed = context.ask({"reload", {}}, answer); failed != 0) return failed;
-  if (context.format == Format::json)
-    context.out += table_of(answer.rows, {"error"}).render(Format::json);
-  for (const auto& row : answer.rows) {
-    context.err += log_safe_line(control_field(row, "error"), 4096) + '\n';
-  }
-  if (answer.end.code == 0) return 0;
-  return context.fail(answer.end.code, answer.end.text.empty()
-                                           ? "the configuration has errors; the old one stays"
-                                           : log_safe_line(answer.end.text, 1000));
+  return read_again(context, "reload", "the configuration has errors; the old one stays");
+}
+
+int tls_list(Context& context, const Arguments& arguments) {
+  return show_rows(context, "tls-list", arguments,
+                   {"names", "state", "days", "not_after", "key", "file"});
+}
+
+int tls_reload(Context& context, const Arguments& /*arguments*/) {
+  return read_again(context, "tls-reload", "not every file can be used");
 }
 
 int stop(Context& context, const Arguments& arguments) {

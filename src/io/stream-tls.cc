@@ -112,10 +112,12 @@ void Stream::begin_tls(std::shared_ptr<TlsContext> context, bool server) noexcep
 }
 
 void Stream::start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose,
-                              std::string_view received) noexcept {
+                              std::string_view received, std::string_view scope) noexcept {
   begin_tls(std::move(context), true);
   tls_->choose = choose;
+  tls_->session_key = scope;
   SSL_set_accept_state(tls_->ssl.get());
+  tls_->configure_server();
   if (!received.empty() && step_handshake_with(received)) {
     if (tls_->state == StreamTls::State::up) tls_->state = StreamTls::State::shaken;
     tls_->later.trigger();
@@ -192,6 +194,7 @@ bool Stream::step_handshake() noexcept {
     if (tls_->server) {
       tls_->server_name = to_lower(tls_->server_name);
       tls_->choose = {};
+      tls_->session_key.clear();
     } else if (SSL_session_reused(tls_->ssl.get()) == 1 &&
                SSL_version(tls_->ssl.get()) < TLS1_3_VERSION && !tls_->session_key.empty()) {
       // Before TLS 1.3 a ticket serves as often as the server likes.
@@ -216,7 +219,10 @@ void Stream::fail_tls(const char* call, int what) noexcept {
   const unsigned long first = ERR_peek_error();
   const bool ended = ERR_GET_LIB(first) == ERR_LIB_SSL &&
                      ERR_GET_REASON(first) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
-  if (!tls_->bad_certificate.empty()) {
+  if (tls_->flooded) {
+    error_code_ = EPROTO;
+    error_ = "The peer renews its keys all the time";
+  } else if (!tls_->server && !tls_->bad_certificate.empty()) {
     error_code_ = EKEYREJECTED;
     error_ = tls_->bad_certificate;
   } else if (ended || what == SSL_ERROR_ZERO_RETURN ||
@@ -264,7 +270,8 @@ void Stream::on_later() noexcept {
 /// What a failed SSL_read or SSL_write means.
 IoResult Stream::tls_result(int result, const char* call) noexcept {
   const int what = SSL_get_error(tls_->ssl.get(), result);
-  if (what == SSL_ERROR_WANT_READ || what == SSL_ERROR_WANT_WRITE) return {IoStatus::again, 0};
+  const bool again = what == SSL_ERROR_WANT_READ || what == SSL_ERROR_WANT_WRITE;
+  if (again && !tls_->flooded) return {IoStatus::again, 0};
   if (what == SSL_ERROR_ZERO_RETURN) return {IoStatus::closed, 0};
   fail_tls(call, what);
   update_watch();
@@ -284,6 +291,11 @@ IoResult Stream::read_tls(char* to, std::size_t size) noexcept {
   SSL* ssl = tls_->ssl.get();
   ERR_clear_error();
   errno = 0;
+  if (tls_->flooded) {
+    fail_tls("SSL_read()", SSL_ERROR_SSL);
+    update_watch();
+    return {IoStatus::error, 0};
+  }
   std::size_t n = 0;
   const int result = SSL_read_ex(ssl, to, size, &n);
   if (result == 1) {
@@ -332,6 +344,11 @@ IoResult Stream::write_tls(std::string_view bytes) noexcept {
 
 void Stream::stop_wiping() noexcept {
   if (tls_) SSL_clear_options(tls_->ssl.get(), SSL_OP_CLEANSE_PLAINTEXT);
+}
+
+ClientCertificate Stream::client_certificate() const {
+  if (!tls_ || !tls_->server || tls_->state != StreamTls::State::up) return {};
+  return tls_->client_certificate();
 }
 
 TlsInfo Stream::tls_info() const {

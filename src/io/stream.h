@@ -67,10 +67,11 @@ class Stream {
   ///                called before this returns.
   /// @param received  what was read from the socket and belongs to the handshake, at most
   ///                  kMaxReceived bytes; borrowed for the call
+  /// @param scope  sessions are resumed only where they had the same one (the listener)
   using ChooseContext = Callback<std::string_view, std::shared_ptr<TlsContext>&>;
   static constexpr std::size_t kMaxReceived = 8192;
   void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose,
-                        std::string_view received = {}) noexcept;
+                        std::string_view received = {}, std::string_view scope = {}) noexcept;
   /// Begins the handshake as client.
   /// @param name  sent as SNI unless it is an address, and checked against the certificate
   void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
@@ -81,6 +82,8 @@ class Stream {
   /// secrets are behind it need not pay for that.
   void stop_wiping() noexcept;
   TlsInfo tls_info() const;
+  /// Server, once TLS is up: what the client has shown. State::none if it was not asked.
+  ClientCertificate client_certificate() const;
   /// True if kernel TLS or no TLS: bytes may go from socket to socket by splice(2).
   bool plain() const noexcept { return tls_ == nullptr; }
 

@@ -3,6 +3,7 @@
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -22,12 +23,13 @@ namespace {
 using Bio = Handle<BIO, BIO_free>;
 using Certificate = Handle<X509, X509_free>;
 using Key = Handle<EVP_PKEY, EVP_PKEY_free>;
+using Crl = Handle<X509_CRL, X509_CRL_free>;
 
 constexpr std::size_t kMaxSessions = 256;  // kept for backends
-constexpr std::string_view kSessionContext = "postern";
 
 Bio memory(std::string_view pem) {
-  Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  // An empty text may have no memory at all.
+  Bio bio(BIO_new_mem_buf(pem.empty() ? "" : pem.data(), static_cast<int>(pem.size())));
   POSTERN_CHECK(bio != nullptr);
   return bio;
 }
@@ -94,6 +96,20 @@ std::string_view asked_name(SSL* ssl) noexcept {
   return {reinterpret_cast<const char*>(data) + 5, length};
 }
 
+/// What a connection has copied from its first context and does not take from another by itself.
+bool use_parameters(SSL* ssl, const TlsParameters& before, const TlsParameters& now) noexcept {
+  SSL_set_num_tickets(ssl, now.no_tickets ? 0 : 1);
+  if (now.cipher_suites != before.cipher_suites) {
+    const char* suites =
+        now.cipher_suites.empty() ? OSSL_default_ciphersuites() : now.cipher_suites.c_str();
+    if (SSL_set_ciphersuites(ssl, suites) != 1) return false;
+  }
+  if (now.curves == before.curves) return true;
+  // The library's own, which it has no function for.
+  const char* curves = now.curves.empty() ? "X25519:P-256:X448:P-521:P-384" : now.curves.c_str();
+  return SSL_set1_groups_list(ssl, const_cast<char*>(curves)) == 1;
+}
+
 /// The context is chosen before anything is negotiated, so that its versions and ciphers hold too,
 /// not only its certificate.
 int on_client_hello(SSL* ssl, int*, void*) noexcept {
@@ -108,14 +124,19 @@ int on_client_hello(SSL* ssl, int*, void*) noexcept {
   SSL_clear_options(ssl, SSL_get_options(ssl));
   SSL_set_options(ssl, SSL_CTX_get_options(context));
   SSL_set_min_proto_version(ssl, SSL_CTX_get_min_proto_version(context));
+  const TlsParameters before = tls->context->impl().parameters();
   tls->context = std::move(chosen);
+  if (!use_parameters(ssl, before, tls->context->impl().parameters())) {
+    return SSL_CLIENT_HELLO_ERROR;
+  }
+  tls->configure_server();
   return SSL_CLIENT_HELLO_SUCCESS;
 }
 
 /// Picks our protocol from the client's list (RFC 7301: each name behind its length).
 int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
             const unsigned char* offered, unsigned size, void*) noexcept {
-  const std::string_view own = StreamTls::of(ssl)->context->impl().alpn();
+  const std::string_view own = StreamTls::of(ssl)->context->impl().parameters().alpn;
   std::string_view rest(reinterpret_cast<const char*>(offered), size);
   while (!rest.empty()) {
     const std::size_t length = static_cast<unsigned char>(rest.front());
@@ -259,8 +280,12 @@ Status TlsContextImpl::open(const SSL_METHOD* method, const TlsParameters& param
   if (!context_) return tls_error("SSL_CTX_new");
   SSL_CTX_set_mode(context_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                        SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  // One read(2) takes what is there, instead of one for a record's head and one for its body.
+  // One read(2) takes what is there, instead of one for a record's head and one for its body. And
+  // one call of ours takes what one read(2) gave: who sends nothing but handshake messages does not
+  // keep us from the others.
   SSL_CTX_set_read_ahead(context_.get(), 1);
+  SSL_CTX_clear_mode(context_.get(), SSL_MODE_AUTO_RETRY);
+  parameters_ = parameters;
   return set_parameters(context_.get(), parameters);
 }
 
@@ -277,6 +302,10 @@ Status TlsContextImpl::use(const CertificatePem& pem) {
     return Error{EINVAL, "the two certificates have the same kind of key"};
   }
   key_kinds_.push_back(kind);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (X509_digest(leaf, EVP_sha256(), digest.data(), &size) != 1) return tls_error("certificate");
+  add_to_fingerprint({reinterpret_cast<const char*>(digest.data()), size});
   if (SSL_CTX_use_certificate(context_.get(), leaf) != 1) return tls_error("certificate");
   const Bio bio = memory(pem.key);
   std::string_view password = pem.key_password;
@@ -308,8 +337,83 @@ Status TlsContextImpl::trust(std::string_view ca_pem, const std::string& where) 
   return Done{};
 }
 
+/// Each piece with its length, so that no two lists of pieces are the same bytes.
+void TlsContextImpl::add_to_fingerprint(std::string_view bytes) {
+  std::string all = fingerprint_ + std::to_string(bytes.size()) + ":";
+  all += bytes;
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(octets(all), all.size(), digest.data());
+  fingerprint_.assign(reinterpret_cast<const char*>(digest.data()), digest.size());
+}
+
+void TlsContextImpl::set_session_scope(SSL* ssl, std::string_view scope) const noexcept {
+  static_assert(SHA256_DIGEST_LENGTH <= SSL_MAX_SID_CTX_LENGTH);
+  const std::string all = fingerprint_ + std::string(scope);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(octets(all), all.size(), digest.data());
+  POSTERN_CHECK(SSL_set_session_id_context(ssl, digest.data(), digest.size()) == 1);
+}
+
+Status TlsContextImpl::use_dh(std::string_view pem) {
+  const Bio bio = memory(pem);
+  Key parameters(PEM_read_bio_Parameters(bio.get(), nullptr));
+  if (!parameters) return tls_error("ssl_dh");
+  if (SSL_CTX_set0_tmp_dh_pkey(context_.get(), parameters.get()) != 1) return tls_error("ssl_dh");
+  static_cast<void>(parameters.release());  // the context's now
+  return Done{};
+}
+
+/// CRLs of `pem` into the store.
+Status TlsContextImpl::use_crls(std::string_view pem, const std::string& where) {
+  const Bio bio = memory(pem);
+  X509_STORE* store = SSL_CTX_get_cert_store(context_.get());
+  std::string_view no_password;
+  while (X509_CRL* next = PEM_read_bio_X509_CRL(bio.get(), nullptr, give_password, &no_password)) {
+    const Crl crl(next);
+    if (X509_STORE_add_crl(store, crl.get()) != 1) return tls_error(where);
+  }
+  const unsigned long error = ERR_peek_last_error();
+  if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
+    return tls_error(where + ": CRL");
+  }
+  ERR_clear_error();
+  return Done{};
+}
+
+Status TlsContextImpl::ask_clients(const ServerOptions& options) {
+  asks_client_certificate_ = true;
+  username_nid_ = OBJ_txt2nid(options.username_field.c_str());
+  if (username_nid_ == NID_undef) {
+    ERR_clear_error();
+    return Error{EINVAL, "ssl_cert_username_field: there is no field " +
+                             log_safe_line(options.username_field, 80)};
+  }
+  if (auto trusted = trust(options.client_ca, "ssl_ca"); !trusted.ok()) return trusted;
+  if (auto read = use_crls(options.client_ca, "ssl_ca"); !read.ok()) return read;
+  if (options.require_crl) {
+    X509_STORE_set_flags(SSL_CTX_get_cert_store(context_.get()),
+                         X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  }
+  // The names of the CAs tell a client which of its certificates to show.
+  STACK_OF(X509_NAME)* names = sk_X509_NAME_new_null();
+  POSTERN_CHECK(names != nullptr);
+  auto authorities = read_certificates(options.client_ca);
+  if (!authorities.ok()) return authorities.error();
+  for (const Certificate& authority : authorities.value()) {
+    X509_NAME* name = X509_NAME_dup(X509_get_subject_name(authority.get()));
+    POSTERN_CHECK(name != nullptr && sk_X509_NAME_push(names, name) > 0);
+  }
+  SSL_CTX_set_client_CA_list(context_.get(), names);
+  // A session would be taken up without the certificate being looked at again.
+  SSL_CTX_set_options(context_.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context_.get(), 0);
+  parameters_.no_tickets = true;
+  return Done{};
+}
+
 Result<std::shared_ptr<TlsContext>> TlsContextImpl::make_server(
-    const std::vector<CertificatePem>& certificates, const TlsParameters& parameters) {
+    const std::vector<CertificatePem>& certificates, const TlsParameters& parameters,
+    const ServerOptions& options) {
   if (certificates.empty()) return Error{EINVAL, "no certificate"};
   auto impl = std::make_unique<TlsContextImpl>();
   if (auto opened = impl->open(TLS_server_method(), parameters); !opened.ok()) {
@@ -323,13 +427,19 @@ Result<std::shared_ptr<TlsContext>> TlsContextImpl::make_server(
   SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
   // Resumption is by tickets alone: a cache would be one process's.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  if (SSL_CTX_set_session_id_context(context, octets(kSessionContext),
-                                     static_cast<unsigned>(kSessionContext.size())) != 1) {
-    return tls_error("session id context");
+  impl->logs_handshakes_ = options.log_handshakes;
+  if (!options.dh.empty()) {
+    if (auto used = impl->use_dh(options.dh); !used.ok()) return used.error();
   }
+  if (options.ask_client_certificate) {
+    if (auto asked = impl->ask_clients(options); !asked.ok()) return asked.error();
+    impl->add_to_fingerprint(options.client_ca);
+    impl->add_to_fingerprint(options.username_field);
+    impl->add_to_fingerprint(options.require_crl ? "crl" : "");
+  }
+  impl->add_to_fingerprint(parameters.alpn);
   SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
-  impl->alpn_ = parameters.alpn;
-  if (!impl->alpn_.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+  if (!parameters.alpn.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   // Says to the client that its name was heard; the choice was made at its hello.
   SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
                         reinterpret_cast<void (*)()>(&acknowledge_name));
@@ -375,8 +485,9 @@ TlsContext::TlsContext(std::unique_ptr<TlsContextImpl> impl) noexcept : impl_(st
 TlsContext::~TlsContext() = default;
 
 Result<std::shared_ptr<TlsContext>> TlsContext::server(
-    const std::vector<CertificatePem>& certificates, const TlsParameters& parameters) {
-  return TlsContextImpl::make_server(certificates, parameters);
+    const std::vector<CertificatePem>& certificates, const TlsParameters& parameters,
+    const ServerOptions& options) {
+  return TlsContextImpl::make_server(certificates, parameters, options);
 }
 Result<std::shared_ptr<TlsContext>> TlsContext::client(const ClientTrust& trust,
                                                        const TlsParameters& parameters) {

@@ -27,14 +27,21 @@ std::string openssl_error();
 class TlsContextImpl {
  public:
   static Result<std::shared_ptr<TlsContext>> make_server(
-      const std::vector<CertificatePem>& certificates, const TlsParameters& parameters);
+      const std::vector<CertificatePem>& certificates, const TlsParameters& parameters,
+      const ServerOptions& options);
   static Result<std::shared_ptr<TlsContext>> make_client(const TlsContext::ClientTrust& trust,
                                                          const TlsParameters& parameters);
 
   SSL_CTX* get() noexcept { return context_.get(); }
   bool has_ca() const noexcept { return has_ca_; }
   std::chrono::system_clock::time_point not_after() const noexcept { return not_after_; }
-  const std::string& alpn() const noexcept { return alpn_; }
+  const TlsParameters& parameters() const noexcept { return parameters_; }
+  bool asks_client_certificate() const noexcept { return asks_client_certificate_; }
+  int username_nid() const noexcept { return username_nid_; }
+  bool logs_handshakes() const noexcept { return logs_handshakes_; }
+  /// Says which sessions a connection may resume: those of the same certificates, the same demands
+  /// on clients and the same `scope`.
+  void set_session_scope(SSL* ssl, std::string_view scope) const noexcept;
   Status set_ticket_keys(std::string_view keys);
   /// The keys in use, see TlsContext::set_ticket_keys().
   std::string_view ticket_keys() const noexcept { return ticket_keys_.reveal(); }
@@ -49,6 +56,10 @@ class TlsContextImpl {
   Status open(const SSL_METHOD* method, const TlsParameters& parameters);
   Status use(const CertificatePem& certificate);
   Status trust(std::string_view ca_pem, const std::string& where);
+  Status ask_clients(const ServerOptions& options);
+  Status use_crls(std::string_view pem, const std::string& where);
+  Status use_dh(std::string_view pem);
+  void add_to_fingerprint(std::string_view bytes);
 
   SslContext context_;
   Secret ticket_keys_;
@@ -56,7 +67,12 @@ class TlsContextImpl {
   std::chrono::system_clock::time_point not_after_{};
   std::vector<int> key_kinds_;  // of the certificates in use: EVP_PKEY_RSA, EVP_PKEY_EC …
   bool has_ca_ = false;
-  std::string alpn_;
+  TlsParameters parameters_;
+  // What only servers have.
+  std::string fingerprint_;  // SHA-256 over certificates and demands on clients
+  int username_nid_ = 0;
+  bool asks_client_certificate_ = false;
+  bool logs_handshakes_ = false;
 };
 
 /// A stream's TLS.
@@ -72,7 +88,7 @@ struct StreamTls {
   Ssl ssl;
   Stream::ChooseContext choose;
   std::string server_name;      // SNI: as it came (server), as it is checked (client)
-  std::string session_key;      // client: which sessions may be resumed
+  std::string session_key;      // which sessions may be resumed (server: within its context)
   std::string bad_certificate;  // what is wrong with the peer's, if anything
   Deferred later;               // at the end of the turn: shaken, failed, or bytes are held
   State state = State::handshaking;
@@ -81,8 +97,14 @@ struct StreamTls {
   bool holds_bytes = false;       // OpenSSL may have more to give without the socket
   bool read_needs_write = false;  // a read waits for room to answer the peer
   bool write_needs_read = false;  // and the reverse
+  bool flooded = false;           // the peer keeps OpenSSL busy without saying anything
+  std::uint8_t key_updates = 0;   // in the minute that began at
+  TimePoint key_updates_since;
 
   static StreamTls* of(const SSL* ssl) noexcept;
+  /// Server: makes `ssl` do what the context asks for; again when another one is chosen.
+  void configure_server() noexcept;
+  ClientCertificate client_certificate() const;
 };
 
 }  // namespace postern::io

@@ -36,6 +36,19 @@ struct TlsParameters {
   bool operator==(const TlsParameters&) const = default;
 };
 
+/// What only servers have. Texts are borrowed for the call.
+struct ServerOptions {
+  std::string_view dh;  // PEM parameters (ssl_dh); empty: no key exchange that needs them
+  /// Ask clients for a certificate. A connection never fails because of it: what came of it is
+  /// Stream::client_certificate(). Sessions of such a context are not resumed, so that each
+  /// connection shows its certificate again.
+  bool ask_client_certificate = false;
+  std::string_view client_ca;  // PEM: the CAs that sign them, and their CRLs
+  bool require_crl = true;     // a certificate is valid only if each of its CAs has a CRL
+  std::string username_field = "commonName";
+  bool log_handshakes = false;  // each step, as debug lines
+};
+
 class TlsContextImpl;
 
 /// A context, shared by the connections that use it: hold it by shared_ptr. Immutable but for
@@ -48,7 +61,8 @@ class TlsContext {
   ///                      chain, or a key that does not fit its certificate, is an Error. One that
   ///                      has expired is not: who cares asks not_after().
   static Result<std::shared_ptr<TlsContext>> server(const std::vector<CertificatePem>& certificates,
-                                                    const TlsParameters& parameters);
+                                                    const TlsParameters& parameters,
+                                                    const ServerOptions& options = {});
   /// What a connection to a backend trusts. Loading many CA certificates is slow (one bundle: 0.1 s
   /// of CPU): make it once per process, before it forks.
   struct ClientTrust {
@@ -85,6 +99,16 @@ enum class Verify : std::uint8_t {
   none,   // any-cert
   chain,  // signed by a known CA; its name does not matter
   chain_and_name,
+};
+
+/// What a client has shown of itself in the handshake.
+struct ClientCertificate {
+  enum class State : std::uint8_t { none, invalid, valid };
+  State state = State::none;
+  /// Of a valid one: the first value of ServerOptions::username_field in its subject. Empty if
+  /// there is none, or it is no text of one line.
+  std::string username;
+  std::string problem;  // of an invalid one; safe to log
 };
 
 /// Of an established TLS connection, for the log and auth.

@@ -70,8 +70,11 @@ BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& 
 Result<std::shared_ptr<io::TlsContext>> BackendTlsContexts::get(
     const config::LoginSettings& settings, bool verify) {
   Key key = key_of(settings, verify);
-  for (const Entry& entry : entries_) {
-    if (entry.key == key) return entry.context;
+  for (Entry& entry : entries_) {
+    if (entry.key != key) continue;
+    entry.used = true;
+    entry.key = std::move(key);  // files that were read again: compared by pointer from now on
+    return entry.context;
   }
   WipingBuffer pem;
   std::string where;
@@ -86,6 +89,14 @@ Result<std::shared_ptr<io::TlsContext>> BackendTlsContexts::get(
   auto context = io::TlsContext::client(trust, key.parameters);
   entries_.push_back({std::move(key), std::move(context)});
   return entries_.back().context;
+}
+
+void BackendTlsContexts::begin_again() noexcept {
+  for (Entry& entry : entries_) entry.used = false;
+}
+
+void BackendTlsContexts::forget_unused() noexcept {
+  std::erase_if(entries_, [](const Entry& entry) { return !entry.used; });
 }
 
 }  // namespace postern::login

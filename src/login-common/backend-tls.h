@@ -23,9 +23,13 @@ class BackendTlsContexts {
   /// @return an Error that says what could not be loaded, the same one every time
   Result<std::shared_ptr<io::TlsContext>> get(const config::LoginSettings& settings, bool verify);
   std::size_t size() const noexcept { return entries_.size(); }
+  /// Files have new content: what get() is not asked for between the two calls is forgotten. (What
+  /// is equal stays, with the sessions that can be resumed.)
+  void begin_again() noexcept;
+  void forget_unused() noexcept;
 
  private:
-  /// Settings that make a context. Files are compared by the bytes they share.
+  /// Settings that make a context.
   struct Key {
     config::FileText ca_file, ca_dir, ca, cert, key;
     io::TlsParameters parameters;
@@ -34,6 +38,7 @@ class BackendTlsContexts {
   struct Entry {
     Key key;
     Result<std::shared_ptr<io::TlsContext>> context;
+    bool used = true;
   };
   static Key key_of(const config::LoginSettings& settings, bool verify);
   std::vector<Entry> entries_;

@@ -107,12 +107,27 @@ std::optional<AuthResult> Client::refuse(const AuthRequest& request) {
     result.outcome = Outcome::mech_plaintext_refused;
     return result;
   }
+  if (certificate_has_no_name()) {
+    log_line(log::Level::error,
+             "Cannot get username from certificate: Missing username in certificate");
+    result.outcome = Outcome::authz_failed;
+    result.has_reason = true;
+    result.text = "Unable to validate certificate";
+    return result;
+  }
   if (request.invalid_initial) {
     result.outcome = Outcome::invalid_base64;
     result.text = "Invalid base64 data in initial response";
     return result;
   }
   return std::nullopt;
+}
+
+/// Where the name is to come from the certificate, one without is no good: the name in the login
+/// would be taken instead (CVE-2019-3814).
+bool Client::certificate_has_no_name() const noexcept {
+  return settings_->auth_ssl_username_from_cert &&
+         certificate_.state == io::ClientCertificate::State::valid && certificate_.username.empty();
 }
 
 /// In Dovecot's form, which auth checks: `<PID.CONNECTION.TIME.RANDOM@HOST>`.
@@ -160,6 +175,7 @@ void Client::authenticate() {
     text = "Plaintext authentication disabled.";
   }
   if (refused->outcome == Outcome::invalid_base64) text = "Invalid base64 data in initial response";
+  if (refused->outcome == Outcome::authz_failed) text = refused->text;
   local_failure(*refused, text);
 }
 
@@ -175,8 +191,8 @@ void Client::send_request(AuthRequest& request) {
   info.local_name = local_name_;
   info.secured = context_.security.secured;
   info.secured_tls = context_.security.ssl_secured;
-  info.valid_client_cert = certificate_.valid;
-  info.cert_username = certificate_.name;
+  info.valid_client_cert = certificate_.state == io::ClientCertificate::State::valid;
+  if (info.valid_client_cert) info.cert_username = certificate_.username;
   info.final_resp_ok = shared_.protocol.final_response_in_ok;
   info.client_id = client_id;
   info.forward = forward_;

@@ -65,6 +65,14 @@ void Client::log_line(log::Level level, std::string_view message) {
   log::write(level, session_line(*settings_, message, elements()));
 }
 
+EndFacts::Certificate Client::certificate_fact() const noexcept {
+  using Fact = EndFacts::Certificate;
+  if (!settings_->auth_ssl_require_client_cert) return Fact::irrelevant;
+  if (certificate_.state == io::ClientCertificate::State::valid) return Fact::irrelevant;
+  if (certificate_.state == io::ClientCertificate::State::invalid) return Fact::invalid;
+  return context_.security.ssl_secured || tls_handshaking_ ? Fact::missing : Fact::no_tls;
+}
+
 /// The one line about a client that did not get through.
 void Client::log_end(std::string_view prefix, std::string_view words) {
   if (std::exchange(logged_, true)) return;
@@ -74,6 +82,7 @@ void Client::log_end(std::string_view prefix, std::string_view words) {
   // A client that never got as far as the greeting because of its own handshake has not waited for
   // auth.
   if (state_ == State::handshake) facts_.greeted = true;
+  facts_.certificate = certificate_fact();
   std::string message = std::string(words) + close_reason_;
   const std::string remark = with_remark_ ? end_remark(facts_) : std::string();
   if (!remark.empty()) message += " " + remark;

@@ -56,8 +56,10 @@ void Client::take_header(const wire::ProxyHeader& header) {
     seen_local_ = local_.ip;
   }
   local_name_ = to_lower(header.authority);
-  certificate_.valid = header.valid_certificate;
-  certificate_.name = header.common_name;
+  if (header.valid_certificate) {
+    certificate_.state = io::ClientCertificate::State::valid;
+    certificate_.username = header.common_name;
+  }
   context_.security.ssl_secured = header.tls;
   select_settings();
   judge_addresses(true);

@@ -140,6 +140,8 @@ void Client::on_auth_ready() {
 }
 
 void Client::begin_tls() {
+  // A certificate may have been renewed since it came.
+  select_settings();
   auto context = shared_.tls.get(settings_);
   if (!context.ok()) {
     log_line(log::Level::error, "Failed to initialize SSL server context: " + context.error().text);
@@ -153,7 +155,7 @@ void Client::begin_tls() {
   handshake_deadline_ = shared_.loop.now() + shared_.handshake_timeout;
   stream_->start_tls_server(std::move(context).value(),
                             io::Stream::ChooseContext::to<&Client::on_server_name>(*this),
-                            input_.view());
+                            input_.view(), listener_.name);
   input_.clear();
 }
 
@@ -169,6 +171,11 @@ void Client::on_server_name(std::string_view name,
 void Client::tls_started() {
   tls_handshaking_ = false;
   context_.security.tls = context_.security.ssl_secured = context_.security.secured = true;
+  certificate_ = stream_->client_certificate();
+  if (certificate_.state == io::ClientCertificate::State::invalid &&
+      (settings_->auth_verbose || settings_->auth_debug)) {
+    log_line(log::Level::info, "Invalid client certificate: " + certificate_.problem);
+  }
   if (state_ == State::handshake) return greet();
   state_ = State::command;
   dialogue_->tls_started(out_);

@@ -117,12 +117,6 @@ class Client final : public AuthListener {
     ended,
   };
 
-  /// Of the client, from whoever ends its TLS and has verified it.
-  struct Certificate {
-    bool valid = false;
-    std::string name;
-  };
-
   // What a balancer says (client-proxy-header.cc).
   void wait_for_header();
   void read_header();
@@ -158,6 +152,7 @@ class Client final : public AuthListener {
   void make_challenge();
   void authenticate();
   std::optional<AuthResult> refuse(const AuthRequest& request);
+  bool certificate_has_no_name() const noexcept;
   void send_request(AuthRequest& request);
   void fail(const AuthResult& result);
   void local_failure(const AuthResult& result, std::string_view text);
@@ -180,6 +175,7 @@ class Client final : public AuthListener {
   void log_line(log::Level level, std::string_view message);
   /// @param prefix  of the line, before what login_log_format makes
   void log_end(std::string_view prefix = {}, std::string_view words = "Disconnected: ");
+  EndFacts::Certificate certificate_fact() const noexcept;
   std::uint64_t seconds_since(io::TimePoint when) const noexcept;
   bool compat() const noexcept;
 
@@ -202,7 +198,8 @@ class Client final : public AuthListener {
   bool gone_ = false;        // left while auth was busy with it
   bool first_bytes_ = true;  // nothing of the client's own has been read
   std::string tls_error_;
-  Certificate certificate_;
+  /// What the client has shown of itself in TLS, here or to a balancer in front of us.
+  io::ClientCertificate certificate_;
 
   io::Timer timer_;
   io::TimePoint connected_, deadline_, notice_at_{}, handshake_deadline_{};

@@ -210,6 +210,9 @@ const LogElements& log_elements(const config::LoginSettings& settings) {
 }
 
 std::string end_remark(const EndFacts& facts) {
+  using Certificate = EndFacts::Certificate;
+  if (facts.certificate == Certificate::invalid) return "(client sent an invalid cert)";
+  if (facts.certificate == Certificate::missing) return "(client didn't send a cert)";
   if (!facts.greeted) {
     return fmt::format("(disconnected before auth was ready, waited {} secs)",
                        facts.connected_seconds);
@@ -217,6 +220,7 @@ std::string end_remark(const EndFacts& facts) {
   if (facts.attempts == 0) {
     return fmt::format("(no auth attempts in {} secs)", facts.connected_seconds);
   }
+  if (facts.certificate == Certificate::no_tls) return "(cert required, client didn't start TLS)";
   if (facts.attempts == 1) {
     switch (facts.pending) {
       case EndFacts::Pending::none:

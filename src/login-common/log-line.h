@@ -60,6 +60,13 @@ struct EndFacts {
     auth_server,      // auth was busy
     login,            // the mail service or anvil was
   } pending = Pending::none;
+  /// Of the client, where auth_ssl_require_client_cert demands one.
+  enum class Certificate : std::uint8_t {
+    irrelevant,  // not demanded, or there and valid
+    invalid,
+    missing,
+    no_tls,  // nor could there be one
+  } certificate = Certificate::irrelevant;
   bool auth_lost = false;  // the connection to auth died during a request
   bool backend_refused = false;
   bool has_outcome = false;  // of the last failure, where it sets one

@@ -59,12 +59,7 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       clients_(shared_),
       title_(argc, argv) {
   log::set_debug(global_->auth_debug);
-  const auto with_certificates = config_.with_certificates(protocol_.name);
-  tls_.load(with_certificates);
-  proxy_->prepare(*global_);
-  for (const auto& settings : with_certificates) {
-    if (settings != global_) proxy_->prepare(*settings);
-  }
+  load_tls();
   changed_.start(service_.loop(), io::Callback<>::to<&LoginServer::on_change>(*this));
   clients_.on_change([this]() { changed_.trigger(); });
   proxy_->on_change([this]() { changed_.trigger(); });
@@ -72,6 +67,25 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
 }
 
 LoginServer::~LoginServer() = default;
+
+/// Every certificate and CA file that a block of the configuration names.
+void LoginServer::load_tls() {
+  const auto all = config_.with_certificates(protocol_.name);
+  tls_.load(all);
+  proxy_->prepare(all);
+}
+
+/// Files that the settings name have new content; what begins from now on is served with it.
+void LoginServer::renew_settings(int fd) {
+  auto loaded = config::Snapshot::load(fd);
+  if (!loaded.ok()) {
+    log::error("new settings from the master: {}; the old ones stay", loaded.error().text);
+    return;
+  }
+  config_ = config::LoginConfig(std::move(loaded.value()));
+  global_ = config_.global(protocol_.name);
+  load_tls();
+}
 
 /// The master connects: no path leads out of where this process is confined, and which socket it is
 /// (auth_socket_path, Postern's own or another program's) is not for this process to choose.
@@ -135,7 +149,11 @@ void LoginServer::on_forked() noexcept {
 }
 
 bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string>& fields,
-                            UniqueFd /*fd*/) noexcept {
+                            UniqueFd fd) noexcept {
+  if (verb == wire::kSettings && fd) {
+    renew_settings(fd.get());
+    return true;
+  }
   if (verb != wire::kTicketKeys || fields.size() != 1) return false;
   const Status status = tls_.set_ticket_keys(fields.front());
   if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);

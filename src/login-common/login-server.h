@@ -46,6 +46,8 @@ class LoginServer final : public service::Handler {
   void answer_sessions(service::Call& call);
   void answer_kick(service::Call& call);
   AuthClient::Connect auth_connector();
+  void load_tls();
+  void renew_settings(int fd);
 
   service::Service& service_;
   const Protocol& protocol_;

@@ -13,14 +13,18 @@ std::unique_ptr<ProxyCore> ProxyCore::make(io::Loop& loop, const Protocol& proto
 ProxyCoreImpl::ProxyCoreImpl(io::Loop& loop, const Protocol& protocol, LoopGuard guard)
     : loop_(loop), protocol_(protocol), guard_(std::move(guard)), relay_(loop, protocol.name) {}
 
-void ProxyCoreImpl::prepare(const config::LoginSettings& settings) {
-  for (const bool verify : {true, false}) {
-    const auto context = tls_.get(settings, verify);
-    if (!context.ok()) {
-      log::error("TLS to backends is not possible: {}", context.error().text);
+void ProxyCoreImpl::prepare(const std::vector<std::shared_ptr<const config::LoginSettings>>& all) {
+  tls_.begin_again();
+  for (const auto& settings : all) {
+    for (const bool verify : {true, false}) {
+      const auto context = tls_.get(*settings, verify);
+      if (!context.ok()) {
+        log::error("TLS to backends is not possible: {}", context.error().text);
+      }
     }
+    source_ips(*settings);
   }
-  source_ips(settings);
+  tls_.forget_unused();
 }
 
 std::unique_ptr<ProxyAttempt> ProxyCoreImpl::start(ProxyFields fields, ProxyClient client,

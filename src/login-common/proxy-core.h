@@ -24,7 +24,7 @@ class ProxyCoreImpl final : public ProxyCore {
  public:
   ProxyCoreImpl(io::Loop& loop, const Protocol& protocol, LoopGuard guard);
 
-  void prepare(const config::LoginSettings& settings) override;
+  void prepare(const std::vector<std::shared_ptr<const config::LoginSettings>>& all) override;
   std::unique_ptr<ProxyAttempt> start(ProxyFields fields, ProxyClient client,
                                       std::function<void(ProxyVerdict)> done) override;
   unsigned relaying() const noexcept override { return relay_.count(); }

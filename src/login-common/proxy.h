@@ -108,7 +108,7 @@ class ProxyCore {
   /// Loads what verification needs (CA files, client certificate) and resolves login_source_ips for
   /// `settings` before the process forks or is confined; errors are logged and make connections
   /// that need it fail plainly.
-  virtual void prepare(const config::LoginSettings& settings) = 0;
+  virtual void prepare(const std::vector<std::shared_ptr<const config::LoginSettings>>& all) = 0;
   /// Starts an attempt. `done` is called at most once (exactly once unless the attempt is destroyed
   /// before), never before start() returns.
   virtual std::unique_ptr<ProxyAttempt> start(ProxyFields fields, ProxyClient client,

@@ -1,29 +1,16 @@
 #include "login-common/tls-contexts.h"
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
-#include <limits>
 #include <utility>
 
-#include "lib/handle.h"
 #include "lib/log.h"
 #include "login-common/backend-tls.h"
 
 namespace postern::login {
 namespace {
 
-using Bio = Handle<BIO, BIO_free_all>;
-using Certificate = Handle<X509, X509_free>;
-
-std::string time_text(const ASN1_TIME* time) {
-  const Bio out(BIO_new(BIO_s_mem()));
-  if (!out || ASN1_TIME_print(out.get(), time) != 1) return "an unknown time";
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(out.get(), &data);
-  return {data, static_cast<std::size_t>(size)};
+/// Who requires a certificate asks for it (Dovecot).
+bool asks_client_certificate(const config::LoginSettings& settings) noexcept {
+  return settings.ssl_verify_client_cert || settings.auth_ssl_require_client_cert;
 }
 
 Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settings,
@@ -37,26 +24,17 @@ Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settin
   }
   io::TlsParameters parameters = tls_parameters(settings);
   parameters.alpn = protocol;
-  return io::TlsContext::server(pems, parameters);
+  io::ServerOptions options;
+  options.dh = settings.ssl_dh.reveal();
+  options.ask_client_certificate = asks_client_certificate(settings);
+  options.client_ca = settings.ssl_ca.reveal();
+  options.require_crl = settings.ssl_require_crl;
+  options.username_field = settings.ssl_cert_username_field;
+  options.log_handshakes = settings.verbose_ssl;
+  return io::TlsContext::server(pems, parameters, options);
 }
 
 }  // namespace
-
-std::string certificate_date_problem(std::string_view pem) {
-  if (pem.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) return {};
-  const Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  if (!in) return {};
-  const Certificate certificate(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr));
-  if (!certificate) {
-    ERR_clear_error();  // that it cannot be read is told by who makes the context
-    return {};
-  }
-  const ASN1_TIME* const after = X509_get0_notAfter(certificate.get());
-  const ASN1_TIME* const before = X509_get0_notBefore(certificate.get());
-  if (X509_cmp_current_time(after) < 0) return "expired on " + time_text(after);
-  if (X509_cmp_current_time(before) > 0) return "not valid before " + time_text(before);
-  return {};
-}
 
 TlsContexts::Key TlsContexts::key_of(const config::LoginSettings& settings) {
   Key key;
@@ -64,25 +42,36 @@ TlsContexts::Key TlsContexts::key_of(const config::LoginSettings& settings) {
   key.key = settings.ssl_key;
   key.alt_cert = settings.ssl_alt_cert;
   key.alt_key = settings.ssl_alt_key;
+  key.dh = settings.ssl_dh;
   key.parameters = tls_parameters(settings);
+  key.verbose = settings.verbose_ssl;
+  if (!asks_client_certificate(settings)) return key;
+  key.client_ca = settings.ssl_ca;
+  key.username_field = settings.ssl_cert_username_field;
+  key.require_crl = settings.ssl_require_crl;
   return key;
 }
 
 void TlsContexts::load(const std::vector<Settings>& all) {
+  by_settings_.clear();
+  std::vector<Entry> before;
+  before.swap(entries_);
   for (const Settings& settings : all) {
     if (settings->ssl == config::Ssl::no || settings->ssl_cert.empty()) continue;
-    const std::size_t before = entries_.size();
+    const std::size_t count = entries_.size();
+    // One that is what it was goes on.
+    const Key key = key_of(*settings);
+    for (Entry& old : before) {
+      if (old.key != key) continue;
+      old.key = key;
+      entries_.push_back(std::move(old));
+      before.erase(before.begin() + (&old - before.data()));
+      break;
+    }
     const auto context = get(settings);
-    if (entries_.size() == before) continue;  // told already
-    if (!context.ok()) {
-      log::error("Failed to initialize SSL server context: {}: {}", settings->ssl_cert.path,
-                 context.error().text);
-      continue;
-    }
-    for (const config::FileText* file : {&settings->ssl_cert, &settings->ssl_alt_cert}) {
-      const std::string problem = certificate_date_problem(file->reveal());
-      if (!problem.empty()) log::warning("ssl_cert {}: the certificate is {}", file->path, problem);
-    }
+    if (entries_.size() == count || context.ok()) continue;  // told already, or good
+    log::error("Failed to initialize SSL server context: {}: {}", settings->ssl_cert.path,
+               context.error().text);
   }
 }
 

@@ -28,7 +28,8 @@ class TlsContexts {
   explicit TlsContexts(std::string protocol = {}) : protocol_(std::move(protocol)) {}
 
   /// Makes every context that a block of the configuration asks for, before the process forks or
-  /// is confined. What is wrong is logged; connections that need it fail plainly.
+  /// is confined. What is wrong is logged; connections that need it fail plainly. Called again when
+  /// files have new content, it forgets those that no block asks for any more.
   void load(const std::vector<Settings>& all);
   /// The context for a connection. The settings are kept as long as they are a key here.
   Result<std::shared_ptr<io::TlsContext>> get(const Settings& settings);
@@ -39,8 +40,12 @@ class TlsContexts {
 
  private:
   struct Key {
-    config::FileText cert, key, alt_cert, alt_key;
+    config::FileText cert, key, alt_cert, alt_key, dh;
     io::TlsParameters parameters;
+    config::FileText client_ca;  // empty: clients are not asked for a certificate
+    std::string username_field;
+    bool require_crl = false;
+    bool verbose = false;
     bool operator==(const Key&) const = default;
   };
   struct Entry {
@@ -54,9 +59,5 @@ class TlsContexts {
   std::unordered_map<Settings, std::size_t> by_settings_;
   Secret ticket_keys_;
 };
-
-/// What is wrong with the dates of the first certificate in `pem`: "expired on …", "not valid
-/// before …", or nothing.
-std::string certificate_date_problem(std::string_view pem);
 
 }  // namespace postern::login

@@ -145,6 +145,8 @@ class ControlServer::Connection {
   void on_process_status(const wire::ControlFields& args);
   void on_log_errors(const wire::ControlFields& args);
   void on_log_reopen(const wire::ControlFields& args);
+  void on_tls_list(const wire::ControlFields& args);
+  void on_tls_reload(const wire::ControlFields& args);
 
   void queue(const std::string& line) {
     if (gone_) return;
@@ -334,8 +336,25 @@ void ControlServer::Connection::on_log_reopen(const wire::ControlFields&) {
   end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
 }
 
+void ControlServer::Connection::on_tls_list(const wire::ControlFields&) {
+  certificate_rows(supervisor(), [this](const wire::ControlFields& fields) { row(fields); });
+  end(EX_OK, "");
+}
+
+void ControlServer::Connection::on_tls_reload(const wire::ControlFields&) {
+  log::info("control: tls-reload ({})", peer());
+  if (supervisor().stopping()) return end(EX_TEMPFAIL, "Postern is stopping");
+  const std::vector<std::string> errors = supervisor().reload_certificates();
+  for (const std::string& error : errors) {
+    log::error("{}", error);
+    row({{"error", error}});
+  }
+  end(errors.empty() ? EX_OK : EX_CONFIG,
+      errors.empty() ? "" : "what cannot be used was not taken; the rest is in use");
+}
+
 void ControlServer::Connection::dispatch(const std::string& line) {
-  static constexpr std::array<Command, 9> kCommands{{
+  static constexpr std::array<Command, 11> kCommands{{
       {"ping", &Connection::on_ping},
       {"who", &Connection::on_who},
       {"kick", &Connection::on_kick},
@@ -345,6 +364,8 @@ void ControlServer::Connection::dispatch(const std::string& line) {
       {"process-status", &Connection::on_process_status},
       {"log-errors", &Connection::on_log_errors},
       {"log-reopen", &Connection::on_log_reopen},
+      {"tls-list", &Connection::on_tls_list},
+      {"tls-reload", &Connection::on_tls_reload},
   }};
   busy_ = true;
   const auto request = wire::parse_control_request(line);

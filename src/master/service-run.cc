@@ -203,6 +203,26 @@ void ServiceRun::start_process(bool as_template) noexcept {
       id, std::make_unique<Child>(loop_, owner, id, pid.value(), std::move(ends.value().first)));
 }
 
+void ServiceRun::tell_all(std::string_view verb, const std::vector<std::string_view>& fields,
+                          int fd) {
+  for (const auto& [id, child] : children_) {
+    if (!child->channel_open()) continue;
+    child->send(verb, fields, fd < 0 ? UniqueFd() : UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3)));
+  }
+}
+
+void ServiceRun::renew_settings(WipingBuffer snapshot) noexcept {
+  if (snapshot.view() == setup_.snapshot.view()) return;
+  setup_.snapshot = std::move(snapshot);
+  const auto memory = sealed_memory(setup_.snapshot.view());
+  if (!memory.ok()) {
+    log::error("service({}): new settings are for new processes only: {}", name(),
+               memory.error().text);
+    return;
+  }
+  tell_all(wire::kSettings, {}, memory.value().get());
+}
+
 void ServiceRun::ask_template() noexcept {
   Child* maker = nullptr;
   for (const auto& [id, record] : machine_.processes()) {

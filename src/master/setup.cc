@@ -2,12 +2,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "config/settings.h"
 #include "io/tls.h"
+#include "lib/check.h"
 #include "lib/text.h"
+#include "master/ticket-keys.h"
 
 namespace postern::master {
 namespace {
@@ -49,6 +53,58 @@ void check_service(const config::ServiceSettings& service, std::vector<std::stri
                    system_error(log_safe(path, 200), errno).text);
 }
 
+/// Every file that the TLS towards clients is made of.
+std::array<const config::FileText*, 6> files_of(const config::LoginSettings& s) {
+  return {&s.ssl_cert, &s.ssl_key, &s.ssl_alt_cert, &s.ssl_alt_key, &s.ssl_dh, &s.ssl_ca};
+}
+
+bool same_files(const config::LoginSettings& a, const config::LoginSettings& b) {
+  const auto of_a = files_of(a);
+  const auto of_b = files_of(b);
+  const bool same =
+      std::equal(of_a.begin(), of_a.end(), of_b.begin(),
+                 [](const config::FileText* x, const config::FileText* y) { return *x == *y; });
+  return same && a.ssl_key_password.reveal() == b.ssl_key_password.reveal();
+}
+
+std::optional<BadFiles> check_tls(const config::Configuration::Tls& entry) {
+  const config::LoginSettings& settings = *entry.settings;
+  if (settings.ssl == config::Ssl::no || settings.ssl_cert.empty()) return std::nullopt;
+  const std::string_view password = settings.ssl_key_password.reveal();
+  std::vector<io::CertificatePem> pems{
+      {settings.ssl_cert.reveal(), settings.ssl_key.reveal(), password}};
+  if (!settings.ssl_alt_cert.empty()) {
+    pems.push_back({settings.ssl_alt_cert.reveal(), settings.ssl_alt_key.reveal(), password});
+  }
+  io::TlsParameters parameters;
+  parameters.cipher_list = settings.ssl_cipher_list;
+  parameters.cipher_suites = settings.ssl_cipher_suites;
+  parameters.curves = settings.ssl_curve_list;
+  io::ServerOptions options;
+  options.dh = settings.ssl_dh.reveal();
+  options.ask_client_certificate =
+      settings.ssl_verify_client_cert || settings.auth_ssl_require_client_cert;
+  options.client_ca = settings.ssl_ca.reveal();
+  options.require_crl = settings.ssl_require_crl;
+  options.username_field = settings.ssl_cert_username_field;
+  const auto context = io::TlsContext::server(pems, parameters, options);
+  if (context.ok()) return std::nullopt;
+  BadFiles out;
+  const std::string where = entry.where.empty() ? std::string() : entry.where + ": ";
+  out.text = entry.file + ':' + std::to_string(entry.line) + ": " + where + context.error().text;
+  for (const config::FileText* file : files_of(settings)) {
+    if (!file->path.empty()) out.paths.push_back(file->path);
+  }
+  return out;
+}
+
+/// Empty if there is nothing wrong with them, or they are not given.
+std::string check_ticket_keys(const config::FileText& keys) {
+  if (keys.empty()) return {};
+  const Status good = TicketKeys::check(keys.reveal());
+  return good.ok() ? std::string() : "ssl_ticket_keys: " + good.error().text;
+}
+
 ListenerSpec spec_of(const SocketInfo& socket) {
   ListenerSpec spec;
   spec.is_unix = socket.kind == ListenerSettings::Kind::unix_socket;
@@ -74,35 +130,40 @@ std::vector<SocketInfo> sockets_of(const config::Configuration& configuration,
   return out;
 }
 
-std::vector<std::string> check_certificates(const config::Configuration& configuration) {
-  std::vector<std::string> errors;
+std::vector<BadFiles> check_certificates(const config::Configuration& configuration) {
+  std::vector<BadFiles> out;
   for (const auto& entry : configuration.tls()) {
-    const config::LoginSettings& settings = *entry.settings;
-    if (settings.ssl == config::Ssl::no || settings.ssl_cert.empty()) continue;
-    const std::string_view password = settings.ssl_key_password.reveal();
-    std::vector<io::CertificatePem> pems{
-        {settings.ssl_cert.reveal(), settings.ssl_key.reveal(), password}};
-    if (!settings.ssl_alt_cert.empty()) {
-      pems.push_back({settings.ssl_alt_cert.reveal(), settings.ssl_alt_key.reveal(), password});
-    }
-    io::TlsParameters parameters;
-    parameters.cipher_list = settings.ssl_cipher_list;
-    parameters.cipher_suites = settings.ssl_cipher_suites;
-    parameters.curves = settings.ssl_curve_list;
-    const auto context = io::TlsContext::server(pems, parameters);
-    if (context.ok()) continue;
-    const std::string where = entry.where.empty() ? std::string() : entry.where + ": ";
-    errors.push_back(entry.file + ':' + std::to_string(entry.line) + ": " + where +
-                     context.error().text);
+    if (auto bad = check_tls(entry)) out.push_back(std::move(*bad));
   }
-  return errors;
+  return out;
+}
+
+std::vector<BadFiles> check_changed_files(const config::Configuration& before,
+                                          const config::Configuration& fresh) {
+  std::vector<BadFiles> out;
+  const auto old = before.tls();
+  const auto now = fresh.tls();
+  POSTERN_CHECK(old.size() == now.size());
+  for (std::size_t i = 0; i < now.size(); i++) {
+    if (same_files(*old[i].settings, *now[i].settings)) continue;
+    if (auto bad = check_tls(now[i])) out.push_back(std::move(*bad));
+  }
+  if (!now.empty()) {
+    const config::FileText& keys = fresh.master().ssl_ticket_keys;
+    if (auto bad = check_ticket_keys(keys); !bad.empty())
+      out.push_back({std::move(bad), {keys.path}});
+  }
+  return out;
 }
 
 std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> configuration,
                                 std::vector<std::string>& errors) {
   Prepared out;
   const std::size_t before = errors.size();
-  for (std::string& error : check_certificates(*configuration)) errors.push_back(std::move(error));
+  for (BadFiles& bad : check_certificates(*configuration)) errors.push_back(std::move(bad.text));
+  if (std::string bad = check_ticket_keys(configuration->master().ssl_ticket_keys); !bad.empty()) {
+    errors.push_back(std::move(bad));
+  }
   const bool root = geteuid() == 0;
   for (const config::ServiceSettings& service : configuration->services()) {
     if (root) {

@@ -42,8 +42,16 @@ ServiceSetup make_setup(const Prepared& prepared, const config::ServiceSettings&
 /// What is off without root, in one line; empty with root.
 std::string missing_protections();
 
-/// Reads the certificates of a configuration as a login process would.
-/// @return one line for each that cannot be used
-std::vector<std::string> check_certificates(const config::Configuration& configuration);
+/// TLS settings that cannot be used together.
+struct BadFiles {
+  std::string text;                // why, with the place in postern.conf
+  std::vector<std::string> paths;  // of the files they came from
+};
+/// Reads the TLS settings of a configuration as a login process would.
+std::vector<BadFiles> check_certificates(const config::Configuration& configuration);
+/// The same for those whose files have other content than `before`, which is otherwise the same
+/// configuration.
+std::vector<BadFiles> check_changed_files(const config::Configuration& before,
+                                          const config::Configuration& fresh);
 
 }  // namespace postern::master

@@ -74,4 +74,36 @@ void process_rows(Supervisor& supervisor, const std::vector<std::string>& names,
   });
 }
 
+void certificate_rows(Supervisor& supervisor,
+                      const std::function<void(const wire::ControlFields&)>& emit) {
+  const auto iso = [](std::chrono::system_clock::time_point time) {
+    std::string text = utc_text(time).substr(0, 19);
+    if (text.size() > 10) text[10] = 'T';
+    return text + 'Z';
+  };
+  const auto now = std::chrono::system_clock::now();
+  const auto ahead = supervisor.configuration().master().ssl_expiry_warning;
+  std::vector<CertificateRow> rows = certificates_of(supervisor.configuration());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const auto& a, const auto& b) { return a.not_after < b.not_after; });
+  for (const CertificateRow& row : rows) {
+    const auto left = std::chrono::duration_cast<std::chrono::hours>(row.not_after - now);
+    std::string names;
+    for (const std::string& name : row.names) names.append(names.empty() ? "" : " ").append(name);
+    const char* state = row.not_after <= now          ? "expired"
+                        : row.not_before > now        ? "not-yet"
+                        : row.not_after - now < ahead ? "expires"
+                                                      : "valid";
+    emit({{"names", names},
+          {"state", state},
+          {"days", std::to_string(row.not_after <= now ? 0 : left.count() / 24)},
+          {"not_after", iso(row.not_after)},
+          {"not_before", iso(row.not_before)},
+          {"key", row.key},
+          {"issuer", row.issuer},
+          {"filter", row.where},
+          {"file", row.file}});
+  }
+}
+
 }  // namespace postern::master

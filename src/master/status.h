@@ -18,4 +18,9 @@ void service_rows(Supervisor& supervisor, const std::vector<std::string>& names,
 void process_rows(Supervisor& supervisor, const std::vector<std::string>& names,
                   const std::function<void(const wire::ControlFields&)>& emit);
 
+/// The certificates towards clients, those that end first at the beginning. Times are as in
+/// "2026-11-25T14:03:00Z"; `days` are whole ones that are left.
+void certificate_rows(Supervisor& supervisor,
+                      const std::function<void(const wire::ControlFields&)>& emit);
+
 }  // namespace postern::master

@@ -1,7 +1,6 @@
 #include "master/supervisor.h"
 
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -22,9 +21,6 @@
 namespace postern::master {
 namespace {
 
-constexpr std::size_t kTicketKeyBytes = 80;  // name 16, HMAC 32, AES 32
-constexpr std::size_t kTicketKeys = 3;       // a ticket lives between two and three rotations
-constexpr std::chrono::hours kTicketRotation{1};
 constexpr std::chrono::seconds kStopPatience{10};
 constexpr timespec kListenAgain{0, 200'000'000};
 constexpr int kListenAttempts = 5;
@@ -47,7 +43,10 @@ bool is_log(const ServiceRun& run) {
 }  // namespace
 
 Supervisor::Supervisor(io::Loop& loop, Options options)
-    : loop_(loop), options_(std::move(options)), questions_(loop) {
+    : loop_(loop),
+      options_(std::move(options)),
+      questions_(loop),
+      certificates_(loop, static_cast<CertificateWatch::Host&>(*this)) {
   // Copies that the template of a service makes become the master's own children.
   prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
   stop_deadline_.start(loop_, io::Callback<>::to<&Supervisor::on_stop_deadline>(*this));
@@ -141,7 +140,8 @@ Status Supervisor::start() {
   log::flush();
   if (dup2(own.value()->write_end.get(), STDERR_FILENO) < 0) return system_error("dup2", errno);
   log::open("master", true);
-  rotate_ticket_keys();
+  take_ticket_keys();
+  certificates_.begin();
   current_ = std::move(generation);
   for (const auto& run : current_->services) run->step();
   return Done{};
@@ -226,28 +226,52 @@ Status Supervisor::reopen_logs() {
   return Done{};
 }
 
-void Supervisor::rotate_ticket_keys() noexcept {
-  WipingBuffer keys;
-  char* fresh = keys.reserve(kTicketKeyBytes);
-  if (RAND_priv_bytes(reinterpret_cast<unsigned char*>(fresh), kTicketKeyBytes) != 1) {
-    log::error("no random numbers for TLS ticket keys; the old ones stay");
-    ticket_rotation_.set(kTicketRotation);
+/// The operator's, or the first of our own.
+void Supervisor::take_ticket_keys() noexcept {
+  const config::MasterSettings& settings = configuration().master();
+  if (settings.ssl_ticket_keys.empty()) {
+    if (ticket_keys_are_given_ || ticket_keys_.view().empty()) return rotate_ticket_keys();
+    // A reload is no reason for new ones.
+    ticket_rotation_.set(settings.ssl_ticket_key_rotation);
     return;
   }
-  keys.commit(kTicketKeyBytes);
-  keys += ticket_keys_.reveal().substr(0, (kTicketKeys - 1) * kTicketKeyBytes);
-  ticket_keys_ = Secret(std::move(keys));
-  for (const auto& [run, child] : login_children()) {
-    child->send(wire::kTicketKeys, {ticket_keys_.reveal()});
+  ticket_rotation_.cancel();
+  ticket_keys_are_given_ = true;
+  if (settings.ssl_ticket_keys.reveal() == ticket_keys_.view()) return;
+  ticket_keys_.use(settings.ssl_ticket_keys.reveal());
+  send_ticket_keys();
+}
+
+void Supervisor::rotate_ticket_keys() noexcept {
+  ticket_rotation_.set(configuration().master().ssl_ticket_key_rotation);
+  if (std::exchange(ticket_keys_are_given_, false)) ticket_keys_ = TicketKeys();
+  const Status rotated = ticket_keys_.rotate();
+  if (!rotated.ok()) return log::error("{}", rotated.error().text);
+  send_ticket_keys();
+}
+
+/// To templates, too: the first ticket of a copy must not be sealed with a key that is forgotten.
+void Supervisor::send_ticket_keys() noexcept {
+  each_run([this](ServiceRun& run) {
+    if (is_login(run)) run.tell_all(wire::kTicketKeys, {ticket_keys_.view()});
+  });
+}
+
+/// Files of the TLS settings have new content: login processes get their settings again, and go on.
+void Supervisor::use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept {
+  prepared_.configuration = std::move(fresh);
+  take_ticket_keys();
+  for (const auto& run : current_->services) {
+    if (!is_login(*run)) continue;
+    run->renew_settings(configuration().snapshot(run->name(), run->sockets()));
   }
-  ticket_rotation_.set(kTicketRotation);
 }
 
 // --- What children want ---
 
 void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
   if (is_log(run)) feed_log(child);
-  if (is_login(run)) child.send(wire::kTicketKeys, {ticket_keys_.reveal()});
+  if (is_login(run)) child.send(wire::kTicketKeys, {ticket_keys_.view()});
 }
 
 /// Who may ask for which socket; the path of it.
@@ -413,6 +437,8 @@ std::vector<std::string> Supervisor::reload() {
   for (const auto& [run, child] : log_children()) send_files(*child);
   earlier_.push_back(std::move(old));
   for (const auto& run : current_->services) run->step();
+  take_ticket_keys();
+  certificates_.begin();
   log::info("Configuration reloaded");
   if (on_reload_) on_reload_();
   sweep();
@@ -437,6 +463,7 @@ void Supervisor::stop() noexcept {
   stop_began_ = io::Clock::now();
   notify_init("STOPPING=1");
   ticket_rotation_.cancel();
+  certificates_.stop();
   if (!configuration().master().shutdown_clients) {
     // The sessions live on by themselves: a child whose channel ends accepts nobody and ends with
     // its last session.

@@ -13,13 +13,14 @@
 
 #include "config/config.h"
 #include "io/loop.h"
-#include "lib/secret.h"
+#include "master/certificates.h"
 #include "master/listener.h"
 #include "master/log-outputs.h"
 #include "master/question.h"
 #include "master/run-directory.h"
 #include "master/service-run.h"
 #include "master/setup.h"
+#include "master/ticket-keys.h"
 
 /// The master's heart: the services of the present configuration, what is left of earlier ones, the
 /// signals, reload and stop. Spec: master.md section 1.
@@ -31,7 +32,7 @@ struct Generation {
   std::vector<std::unique_ptr<ServiceRun>> services;
 };
 
-class Supervisor final : private ServiceRun::Host {
+class Supervisor final : private ServiceRun::Host, private CertificateWatch::Host {
  public:
   struct Options {
     std::string config_path;
@@ -71,7 +72,12 @@ class Supervisor final : private ServiceRun::Host {
   std::vector<std::pair<ServiceRun*, Child*>> log_children();
   /// Visits every service: present ones first, then what is left of earlier generations.
   void for_each_service(const std::function<void(ServiceRun&, unsigned generation)>& visit);
-  const config::Configuration& configuration() const noexcept { return *prepared_.configuration; }
+  const config::Configuration& configuration() const noexcept override {
+    return *prepared_.configuration;
+  }
+  /// Reads certificates, keys and the like again, whether or not they look changed.
+  /// @return one line for each that cannot be used; the old ones stay then
+  std::vector<std::string> reload_certificates() { return certificates_.read_again(); }
   /// The open control socket; null if its mode is 0.
   std::shared_ptr<Listener> control_listener() const;
 
@@ -82,6 +88,7 @@ class Supervisor final : private ServiceRun::Host {
   void on_row(ServiceRun& run, Child& child, RowMessage row) noexcept override;
   void on_done(ServiceRun& run, Child& child, const DoneMessage& done) noexcept override;
   void on_child_gone(ServiceRun& run, Child& child) noexcept override;
+  void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept override;
 
   Result<std::shared_ptr<LogPipe>> log_pipe(const std::string& prefix);
   Status build_generation(const Prepared& prepared, const Listeners& opened, Generation& out);
@@ -99,6 +106,8 @@ class Supervisor final : private ServiceRun::Host {
   void stop_next_stage() noexcept;
   void on_stop_deadline() noexcept;
   void rotate_ticket_keys() noexcept;
+  void take_ticket_keys() noexcept;
+  void send_ticket_keys() noexcept;
   bool any_left(const std::function<bool(const ServiceRun&)>& which) const;
   void each_run(const std::function<void(ServiceRun&)>& visit);
 
@@ -120,7 +129,9 @@ class Supervisor final : private ServiceRun::Host {
   io::TimePoint stop_began_;
   io::Timer stop_deadline_;
   io::Timer ticket_rotation_;
-  Secret ticket_keys_;  // newest first, kTicketKeyBytes each
+  TicketKeys ticket_keys_;
+  bool ticket_keys_are_given_ = false;
+  CertificateWatch certificates_;
   unsigned generations_ = 0;
   bool stopping_ = false;
 };

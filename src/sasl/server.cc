@@ -7,9 +7,10 @@
 namespace postern::sasl {
 namespace {
 
-constexpr std::array<ServerMechRow, 2> kMechs{{
-    {"PLAIN", "plaintext", true, &make_plain_server},
-    {"LOGIN", "plaintext", false, &make_login_server},
+constexpr std::array<ServerMechRow, 3> kMechs{{
+    {"PLAIN", "plaintext", true, false, &make_plain_server},
+    {"LOGIN", "plaintext", false, false, &make_login_server},
+    {"EXTERNAL", "", false, true, &make_external_server},
 }};
 
 }  // namespace

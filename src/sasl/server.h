@@ -26,7 +26,8 @@ enum class ServerStep : std::uint8_t {
   invalid,    // the client broke the exchange
 };
 
-/// One exchange. Source: RFC 4616 (PLAIN), draft-murchison-sasl-login-00 (LOGIN).
+/// One exchange. Source: RFC 4616 (PLAIN), draft-murchison-sasl-login-00 (LOGIN), RFC 4422 appendix
+/// A (EXTERNAL).
 class ServerMech {
  public:
   virtual ~ServerMech() = default;
@@ -42,13 +43,15 @@ struct ServerMechRow {
   std::string_view name;   // upper case
   std::string_view flags;  // of the MECH line, TAB-separated
   bool nul_allowed;        // a NUL byte in what the client sends is part of the mechanism
+  bool external;           // who it is, is known from outside: its certificate
   std::unique_ptr<ServerMech> (*make)();
 };
 
 /// The row of a mechanism, by its name in any case; nullptr if there is none.
 const ServerMechRow* find_server_mech(std::string_view name) noexcept;
 
-std::unique_ptr<ServerMech> make_plain_server();  // mech-plain.cc
-std::unique_ptr<ServerMech> make_login_server();  // mech-login.cc
+std::unique_ptr<ServerMech> make_plain_server();     // mech-plain.cc
+std::unique_ptr<ServerMech> make_login_server();     // mech-login.cc
+std::unique_ptr<ServerMech> make_external_server();  // mech-external.cc
 
 }  // namespace postern::sasl

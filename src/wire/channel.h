@@ -44,6 +44,9 @@ inline constexpr std::string_view kFile =
 inline constexpr std::string_view kTicketKeys =
     "ticket-keys";  // KEYS: TLS ticket keys, 80 bytes each, newest
                     // first (login only), after ready and on rotation
+inline constexpr std::string_view kSettings =
+    "settings";  // + sealed memfd: the settings again, files of theirs have new content (login
+                 // only)
 
 // Verbs of call.
 inline constexpr std::string_view kSessions = "sessions";  // rows: the sessions of this process

@@ -32,6 +32,8 @@
 /// | service-status | name*                                       | one row a service                   |
 /// | process-status | name*                                       | one row a process                   |
 /// | log-errors     | since (unix time)                           | rows time, level, prefix, text      |
+/// | tls-list       |                                             | rows names, state, days, file …     |
+/// | tls-reload     |                                             | rows error                          |
 /// | log-reopen     | –                                           | –                                   |
 // clang-format on
 ///

@@ -21,9 +21,9 @@ TRANSCRIPTS = ROOT / "tests/transcripts"
 LEFT_OUT = {
     "*-haproxy-v2-starttls.txt": "TLS is not started inside TLS: test_haproxy.py",
     "*-haproxy-split.txt": "the rest of the header is waited for: test_haproxy.py",
-    "*-cert-*": "client certificates are not there yet",
-    "*-sni*": "has an instance with names of its own in test_tls.py",
-    "*-altcert-ecdsa.txt": "a second certificate",
+    "*-cert-*": "need certificates to show: test_client_certificates.py",
+    "*-sni*": "need names: test_tls.py",
+    "*-altcert-ecdsa.txt": "needs a second certificate: test_tls.py",
     "*-timeout-*": "three minutes each",
     "*-queue-full*": "needs a full service: test_crowding.py",
     "*-shutdown*": "needs a stop: test_start_stop.py",

@@ -364,6 +364,47 @@ TEST_F(AuthServer, ACertificatesNameIsNotTheUsers) {
   EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=alice"}));
 }
 
+TEST_F(AuthServer, ACertificatesNameIsTheUsersWhereThatIsWanted) {
+  start("alice:{PLAIN}a\nbob:{PLAIN}b\n",
+        {{"auth_ssl_username_from_cert", "yes"}, {"auth_failure_delay", "0"}});
+  auth(1, "alice", "b", "\tvalid-client-cert\tcert_username=Bob");
+  auth(2, "alice", "a", "\tvalid-client-cert\tcert_username=bob");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=bob\toriginal_user=alice",
+                              "FAIL\t2\tuser=bob\toriginal_user=alice"}));
+  auth(3, "alice", "a", "\tcert_username=bob");
+  auth(4, "alice", "a");
+  EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=alice", "OK\t4\tuser=alice"}))
+      << "who shows no valid certificate has the name of the login";
+  auth(5, "alice", "a", "\tvalid-client-cert\tcert_username=b b");
+  EXPECT_EQ(replies().size(), 1U);
+  EXPECT_TRUE(logged("Username character disallowed by auth_username_chars: 0x20"));
+}
+
+TEST_F(AuthServer, ExternalTakesTheNameOfACertificateAndOfNothingElse_T_USR_09) {
+  start("alice:::::::nopassword\nbob:{PLAIN}b\n", {{"auth_ssl_username_from_cert", "yes"},
+                                                   {"auth_failure_delay", "0"},
+                                                   {"auth_mechanisms", "plain external"}});
+  const auto external = [this](unsigned id, const std::string& resp, const std::string& more) {
+    client_->feed("AUTH\t" + std::to_string(id) + "\tEXTERNAL\tservice=imap\trip=192.0.2.9" + more +
+                  "\tresp=" + resp + "\n");
+    return replies();
+  };
+  const std::string certified = "\tvalid-client-cert\tcert_username=Alice";
+  EXPECT_EQ(external(1, "=", certified), (Lines{"OK\t1\tuser=alice\toriginal_user=Alice"}));
+  EXPECT_EQ(external(2, base64_encode("ALICE"), certified),
+            (Lines{"OK\t2\tuser=alice\toriginal_user=Alice"}));
+  EXPECT_EQ(external(3, base64_encode("bob"), certified),
+            (Lines{"FAIL\t3\tuser=alice\toriginal_user=Alice"}));
+  EXPECT_EQ(external(4, base64_encode("alice"), ""), (Lines{"FAIL\t4"}));
+  EXPECT_TRUE(logged("external(?,192.0.2.9): username not known"));
+  EXPECT_EQ(external(5, "=", "\tvalid-client-cert\tcert_username="), (Lines{"FAIL\t5"}));
+  EXPECT_EQ(external(6, base64_encode(std::string("alice\0bob", 9)), certified),
+            (Lines{"FAIL\t6"}));
+  // A password nobody has is not an empty one.
+  EXPECT_EQ(external(7, "=", "\tvalid-client-cert\tcert_username=bob"),
+            (Lines{"FAIL\t7\tuser=bob"}));
+}
+
 TEST_F(AuthServer, AMasterUserIsNotTheOneWhoIsDisabled) {
   TestConfig config;
   config.settings = {{"auth_failure_delay", "0"}};

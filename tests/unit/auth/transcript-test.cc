@@ -74,6 +74,7 @@ const std::vector<Case>& cases() {
       {"filters", true, {}},
       {"filters-same-args", true, {}},
       {"static-nopassword", true, {}},
+      {"require-cert", true, {}},
       {"templates", true, {}},
       {"schemes",
        true,

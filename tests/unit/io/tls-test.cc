@@ -18,7 +18,6 @@ namespace {
 
 using Certificates = StreamTest;
 using ServerName = StreamTest;
-using Tickets = StreamTest;
 using Parameters = StreamTest;
 using Handshake = StreamTest;
 
@@ -382,82 +381,6 @@ TEST_F(ServerName, ChosenContextBringsItsMinimumVersion) {
       << server.stream.error();
   SSL_free(ssl);
   SSL_CTX_free(context);
-}
-
-std::string ticket_key(char fill) {
-  return std::string(TlsContext::kTicketKeyBytes, fill);
-}
-
-class TicketTest : public StreamTest {
- protected:
-  Site site;
-  std::shared_ptr<TlsContext> trust = client_context(site.ca);
-
-  /// One connection; true if it was resumed.
-  bool connect(const std::shared_ptr<TlsContext>& serve) {
-    shake_hands(serve, trust);
-    EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
-    // TLS 1.3 tickets come behind the handshake: the client has to read.
-    client.stream.want(true, false);
-    server.stream.write("x");
-    EXPECT_TRUE(run_until([this] { return client.received == "x"; }));
-    const bool resumed = client.stream.tls_info().resumed;
-    EXPECT_EQ(server.stream.tls_info().resumed, resumed);
-    reconnect();
-    return resumed;
-  }
-};
-
-TEST_F(TicketTest, ResumeInAnotherProcessWithTheSameKeys) {
-  const auto one = server_context(site);
-  const auto other = server_context(site);
-  ASSERT_TRUE(one->set_ticket_keys(ticket_key('a')).ok());
-  ASSERT_TRUE(other->set_ticket_keys(ticket_key('a')).ok());
-  EXPECT_FALSE(connect(one));
-  EXPECT_TRUE(connect(other));
-  EXPECT_TRUE(connect(one)) << "a resumed session brings the next ticket";
-}
-
-TEST_F(TicketTest, OldKeysStillOpenUntilTheyAreGone) {
-  const auto serve = server_context(site);
-  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
-  EXPECT_FALSE(connect(serve));
-  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('b') + ticket_key('a')).ok());
-  EXPECT_TRUE(connect(serve));
-  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('c')).ok());
-  EXPECT_FALSE(connect(serve));
-}
-
-TEST_F(TicketTest, NoneWhereTheyAreTurnedOff) {
-  TlsParameters parameters;
-  parameters.no_tickets = true;
-  const auto serve = server_context(site, parameters);
-  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
-  EXPECT_FALSE(connect(serve));
-  EXPECT_FALSE(connect(serve));
-}
-
-TEST_F(TicketTest, KeysOfAWrongLengthChangeNothing) {
-  const auto serve = server_context(site);
-  ASSERT_TRUE(serve->set_ticket_keys(ticket_key('a')).ok());
-  EXPECT_FALSE(connect(serve));
-  EXPECT_FALSE(serve->set_ticket_keys("").ok());
-  EXPECT_FALSE(serve->set_ticket_keys(std::string(79, 'x')).ok());
-  EXPECT_FALSE(serve->set_ticket_keys(std::string(80UL * 9, 'x')).ok());
-  EXPECT_TRUE(connect(serve));
-}
-
-TEST_F(TicketTest, ASessionWithoutVerificationIsNoneWithIt) {
-  const Site other;
-  const auto serve = server_context(site);
-  trust = client_context(other.ca);
-  shake_hands(serve, trust, "localhost", Verify::none);
-  client.stream.want(true, false);
-  server.stream.write("x");
-  EXPECT_TRUE(run_until([this] { return client.received == "x"; }));
-  reconnect();
-  shake_hands(serve, trust, "localhost", Verify::chain_and_name);
-  EXPECT_TRUE(client.saw(Stream::kTlsFailed));
 }
 
 TEST_F(Parameters, MinimumVersionHolds) {

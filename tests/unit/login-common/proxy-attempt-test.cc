@@ -729,7 +729,7 @@ TEST_F(ProxyTls, UnreadableCaFailsPlainlyAndAnyCertDoesNotNeedIt) {
   settings_->ssl_client_ca_file.content = std::make_shared<const Secret>(
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
   LogCapture log;
-  core_->prepare(*settings_);
+  core_->prepare({settings_});
   ScriptedBackend backend(loop_, {kGood}, server(make_certificate({}, &ca_)), true);
   Login strict;
   run(strict, secure(backend.port(), "ssl", "yes"));

@@ -42,6 +42,22 @@ TEST(PlainServer, TakesThreePartsAndNothingElse) {
   }
 }
 
+TEST(ExternalServer, SaysAsWhomAndHasNoPassword) {
+  EXPECT_TRUE(find_server_mech("external")->external);
+  EXPECT_FALSE(find_server_mech("external")->nul_allowed);
+  for (const std::string_view name : {"", "alice"}) {
+    const auto mech = find_server_mech("EXTERNAL")->make();
+    Credentials out;
+    std::string challenge;
+    EXPECT_EQ(step(*mech, std::nullopt, out, challenge), ServerStep::challenge);
+    EXPECT_EQ(challenge, "");
+    EXPECT_EQ(step(*mech, name, out, challenge), ServerStep::verify);
+    EXPECT_EQ(out.authcid, "");
+    EXPECT_EQ(out.authzid, name);
+    EXPECT_TRUE(out.password.empty());
+  }
+}
+
 TEST(PlainServer, AsksWithAnEmptyChallengeWhenNothingCame) {
   const auto mech = find_server_mech("PLAIN")->make();
   Credentials out;

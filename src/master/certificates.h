@@ -1,0 +1,77 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.h"
+#include "io/loop.h"
+
+/// Certificates while Postern runs: files that change are read again and served without a reload,
+/// and the log hears in time of those that expire.
+namespace postern::master {
+
+/// One certificate in use.
+struct CertificateRow {
+  std::string file;   // empty: it stands in postern.conf itself
+  std::string where;  // the first filter it serves, "local_name mail.example.com"; empty: all
+  std::vector<std::string> names;
+  std::string key;
+  std::string issuer;
+  std::chrono::system_clock::time_point not_before, not_after;
+};
+
+/// "2026-11-25 14:03:00 UTC".
+std::string utc_text(std::chrono::system_clock::time_point time);
+/// Every server certificate of a configuration, each once.
+std::vector<CertificateRow> certificates_of(const config::Configuration& configuration);
+
+class CertificateWatch {
+ public:
+  class Host {
+   public:
+    virtual ~Host() = default;
+    virtual const config::Configuration& configuration() const noexcept = 0;
+    /// The configuration with new content of files, all of it good: to be used from now on.
+    virtual void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept = 0;
+  };
+
+  CertificateWatch(io::Loop& loop, Host& host);
+  CertificateWatch(const CertificateWatch&) = delete;
+  CertificateWatch& operator=(const CertificateWatch&) = delete;
+
+  /// The host's configuration is another one (or the first): watches its files, and warns.
+  void begin() noexcept;
+  void stop() noexcept;
+  /// Reads all files now, changed or not.
+  /// @return one line for each that cannot be used; what belongs together stays as it was
+  std::vector<std::string> read_again() noexcept;
+
+ private:
+  /// What tells that a file is not what it was. Zero: it is not there.
+  struct Print {
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t changed_ns = 0, modified_ns = 0;
+    bool operator==(const Print&) const = default;
+  };
+  struct File {
+    std::string path;
+    Print used;  // when it was read, or could not be used
+    Print seen;  // when it was last looked at
+  };
+
+  static Print print_of(const std::string& path) noexcept;
+  void look() noexcept;
+  void warn() noexcept;
+  std::vector<std::string> use(std::vector<std::string> paths) noexcept;
+
+  io::Loop& loop_;
+  Host& host_;
+  std::vector<File> files_;
+  io::Timer look_, warn_;
+};
+
+}  // namespace postern::master

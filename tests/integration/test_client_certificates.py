@@ -249,6 +249,7 @@ def test_recordings_are_repeated_with_their_log_lines(gate, authority, people, c
     shown = certuser if "client cert client" in handshake else rogue if "client cert rogue" in handshake else None
     gate.settings |= {"login_greeting": "Dovecot (Debian) ready.", "auth_ssl_require_client_cert": "yes", "auth_ssl_username_from_cert": "yes",
                       "auth_socket_path": str(gate.directory / "auth.sock")}
+    gate.haproxy_ports = {}
     auth = ScriptedAuth(gate.directory / "auth.sock", recorded.mechanisms())
     gate.start()
     logged_since(gate, "imap-login", 0, 1)

@@ -96,23 +96,19 @@ TEST(Loader, WarnsOfWhatDovecotHasAndPosternHasNot) {
 }
 
 TEST(Loader, RefusesWhatWouldBeMissedAsAProtection) {
-  const Texts errors = errors_in(
-      "auth_ssl_require_client_cert = yes\nssl_verify_client_cert = 1\nauth_policy_server_url = "
-      "http://x/\n[protocol imap]\nauth_ssl_username_from_cert = y\n");
-  ASSERT_EQ(errors.size(), 4U);
-  EXPECT_EQ(
-      errors[0],
-      "2: auth_ssl_require_client_cert is not supported yet, and without it Postern would let "
-      "through what it is to keep out; take it out if that is wanted");
-  EXPECT_TRUE(errors[3].starts_with("6: auth_ssl_username_from_cert is not supported yet"));
-  EXPECT_EQ(errors_in("auth_ssl_require_client_cert = no\nssl_verify_client_cert = N\n"
-                      "auth_policy_server_url =\nlogin_max_connections_per_ip = 0\n"),
-            Texts{})
+  const Texts errors =
+      errors_in("ssl_key_isolation = yes\nlogin_plugins = x\n[protocol imap]\nlogin_plugins = y\n");
+  ASSERT_EQ(errors.size(), 3U);
+  EXPECT_EQ(errors[0],
+            "2: ssl_key_isolation is not supported yet, and without it Postern would let "
+            "through what it is to keep out; take it out if that is wanted");
+  EXPECT_TRUE(errors[2].starts_with("5: login_plugins is not supported yet"));
+  EXPECT_EQ(errors_in("ssl_key_isolation = N\nlogin_plugins =\n"), Texts{})
       << "what is off is not missed";
 }
 
 TEST(Loader, SaysWhichSettingsNobodyReadsYet) {
-  for (const char* line : {"verbose_ssl = yes", "mail_max_userip_connections = 3"}) {
+  for (const char* line : {"ssl_crypto_device = auto", "mail_max_userip_connections = 3"}) {
     const Loaded loaded = load_text(line + ("\n" + std::string(kLeast)), "test.conf", false);
     EXPECT_TRUE(any_contains_text(warnings_of(loaded), "is not supported yet")) << line;
     EXPECT_TRUE(loaded.configuration) << line;

@@ -54,6 +54,25 @@ TEST(BackendTls, TheServersCaCountsOnlyWithoutOneForBackends) {
   EXPECT_EQ(own.value(), contexts.get(settings, true).value());
 }
 
+TEST(BackendTls, FilesReadAgainKeepTheContextOfWhatIsEqualAndForgetTheRest) {
+  BackendTlsContexts contexts;
+  const std::string same = make_certificate(TestCertificateSpec::ca("same"), nullptr).chain;
+  config::LoginSettings kept;
+  kept.ssl_client_ca_file = file(same);
+  config::LoginSettings changed;
+  changed.ssl_client_ca_file =
+      file(make_certificate(TestCertificateSpec::ca("old"), nullptr).chain);
+  const auto before = contexts.get(kept, true);
+  ASSERT_TRUE(before.ok() && contexts.get(changed, true).ok());
+  contexts.begin_again();
+  kept.ssl_client_ca_file = file(same);
+  const auto after = contexts.get(kept, true);
+  ASSERT_TRUE(after.ok());
+  EXPECT_EQ(after.value(), before.value());
+  contexts.forget_unused();
+  EXPECT_EQ(contexts.size(), 1U);
+}
+
 TEST(BackendTls, WhatCannotBeLoadedIsSaidEveryTime) {
   BackendTlsContexts contexts;
   config::LoginSettings settings;

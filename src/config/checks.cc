@@ -34,6 +34,11 @@ constexpr auto kMechanisms = std::to_array<std::string_view>(
      "scram-sha-1", "scram-sha-256", "scram-sha-1-plus", "scram-sha-256-plus", "xoauth2",
      "oauthbearer", "gssapi", "gss-spnego", "ntlm", "otp", "dovecot-token"});
 
+/// What may stand in submission_backend_capabilities, whether it changes anything or not.
+constexpr auto kSmtpCapabilities = std::to_array<std::string_view>(
+    {"8BITMIME", "AUTH", "BINARYMIME", "BURL", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "ETRN",
+     "PIPELINING", "SIZE", "SMTPUTF8", "STARTTLS", "VRFY", "XCLIENT"});
+
 std::string canonical_of(const Section& s, std::string_view key) {
   const Entry* const e = s.find_given(key);
   return e == nullptr ? std::string{} : canonical_value(*e->row, e->value);
@@ -238,6 +243,24 @@ void check_databases(const ConfigurationImpl& impl, Problems& problems) {
   const bool own_auth = impl.global().find_given("auth_socket_path") == nullptr;
   if (!passdb && own_auth) {
     problems.warning(impl.global().where, "there is no [passdb NAME], so nobody can log in");
+  }
+}
+
+void check_submission(const ConfigurationImpl& impl, Problems& problems) {
+  constexpr std::string_view kSetting = "submission_backend_capabilities";
+  for (const Section& s : impl.sections) {
+    if (s.kind != Kind::block || s.find_given(kSetting) == nullptr) continue;
+    const std::string all = canonical_of(s, kSetting);
+    for (const std::string_view name : words(all)) {
+      const auto same = [name](std::string_view known) { return same_text(known, name); };
+      if (std::any_of(kSmtpCapabilities.begin(), kSmtpCapabilities.end(), same)) continue;
+      const std::string_view near =
+          closest(to_upper(name), {kSmtpCapabilities.begin(), kSmtpCapabilities.end()});
+      problems.warning(
+          s.where_of(kSetting),
+          fmt::format("Unknown SMTP capability in {}: {}{}", kSetting, log_safe_line(name, 80),
+                      near.empty() ? "" : fmt::format(" (did you mean {}?)", near)));
+    }
   }
 }
 

@@ -223,6 +223,18 @@ std::string text::print(const std::string& value, std::string_view /*choices*/) 
   return value;
 }
 
+Result<std::string> host_name::parse(const Value& value, std::string_view choices) {
+  constexpr std::size_t kMost = 255;  // bytes, RFC 5321 section 4.5.3.1.2
+  const std::string_view name = value.view();
+  const bool fits = name.size() <= kMost && std::all_of(name.begin(), name.end(), [](char c) {
+                      return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
+                             (c >= '0' && c <= '9') ||
+                             std::string_view("-._:[]").find(c) != std::string_view::npos;
+                    });
+  if (fits) return text::parse(value, choices);
+  return bad(fmt::format("{} is not the name of a host (as mail.example.com)", quoted(name)));
+}
+
 Result<Secret> secret::parse(const Value& value, std::string_view /*choices*/) {
   return value.text.copy();
 }

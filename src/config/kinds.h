@@ -81,6 +81,11 @@ struct text {
   static std::string print(const type& value, std::string_view choices);
 };
 
+/// The name of a host, or an address in brackets; or nothing.
+struct host_name : text {
+  static Result<type> parse(const Value& value, std::string_view choices);
+};
+
 /// Text that holds %variables of a known set; a text that does not compile is an error.
 Status check_format(std::string_view text, const VariableSet& known);
 template <const VariableSet& (*Known)()>

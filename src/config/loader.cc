@@ -112,6 +112,7 @@ class Loader {
     resolve(*impl_, problems_);
     check_databases(*impl_, problems_);
     check_tls(*impl_, problems_);
+    check_submission(*impl_, problems_);
     if (check_host) check_descriptors(*impl_, problems_);
     Loaded out;
     const bool good = !problems_.has_errors();

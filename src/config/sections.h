@@ -128,5 +128,7 @@ void check_descriptors(const ConfigurationImpl& impl, Problems& problems);
 void check_databases(const ConfigurationImpl& impl, Problems& problems);
 /// Certificates, keys, and listeners that need them.
 void check_tls(const ConfigurationImpl& impl, Problems& problems);
+/// submission_backend_capabilities: words that are no capability.
+void check_submission(const ConfigurationImpl& impl, Problems& problems);
 
 }  // namespace postern::config

@@ -66,19 +66,32 @@ constexpr std::array<DefaultKey, 2> kPop3sPort{{{"port", "995"}, {"ssl", "yes"}}
 constexpr std::array<DefaultListener, 2> kPop3Listeners{
     {{"inet_listener", "pop3", kPop3Port}, {"inet_listener", "pop3s", kPop3sPort}}};
 
+constexpr std::array<DefaultKey, 6> kSubmissionLoginKeys{{{"protocol", "submission"},
+                                                          {"type", "login"},
+                                                          {"executable", "submission-login"},
+                                                          {"user", "$default_login_user"},
+                                                          {"chroot", "empty"},
+                                                          {"service_count", "1"}}};
+constexpr std::array<DefaultKey, 1> kSubmissionPort{{{"port", "587"}}};
+constexpr std::array<DefaultKey, 2> kSubmissionsPort{{{"port", "465"}, {"ssl", "yes"}}};
+constexpr std::array<DefaultListener, 2> kSubmissionListeners{
+    {{"inet_listener", "submission", kSubmissionPort},
+     {"inet_listener", "submissions", kSubmissionsPort}}};
+
 constexpr std::array<DefaultListener, 1> kMasterListeners{
     {{"unix_listener", "control", kPrivateMode}}};
 
-constexpr std::array<DefaultService, 7> kServices{
+constexpr std::array<DefaultService, 8> kServices{
     {{"log", kLogKeys, {}, true},
      {"anvil", kAnvilKeys, kAnvilListeners, true},
      {"auth", kAuthKeys, kAuthListeners, true},
      {"auth-worker", kWorkerKeys, {}, false},
      {"imap-login", kImapLoginKeys, kImapListeners, false},
      {"pop3-login", kPop3LoginKeys, kPop3Listeners, false},
+     {"submission-login", kSubmissionLoginKeys, kSubmissionListeners, false},
      {kMasterService, {}, kMasterListeners, true}}};
 
-constexpr std::array<std::string_view, 28> kForeign{"aggregator",
+constexpr std::array<std::string_view, 27> kForeign{"aggregator",
                                                     "config",
                                                     "dict",
                                                     "dict-async",
@@ -103,7 +116,6 @@ constexpr std::array<std::string_view, 28> kForeign{"aggregator",
                                                     "replicator",
                                                     "stats",
                                                     "submission",
-                                                    "submission-login",
                                                     "tcpwrap",
                                                     "welcome"};
 

@@ -22,13 +22,14 @@ struct Place {
   std::string_view line;
   Group group;
 };
-constexpr std::array<Place, 12> kPlaces{{{"@common@", Group::common},
+constexpr std::array<Place, 13> kPlaces{{{"@common@", Group::common},
                                          {"@master@", Group::master},
                                          {"@log@", Group::log},
                                          {"@login@", Group::login},
                                          {"@login_auth@", Group::login_auth},
                                          {"@auth@", Group::auth},
                                          {"@ssl@", Group::ssl},
+                                         {"@submission@", Group::submission},
                                          {"@service@", Group::service},
                                          {"@inet_listener@", Group::inet_listener},
                                          {"@unix_listener@", Group::unix_listener},

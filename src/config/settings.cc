@@ -39,6 +39,7 @@ CommonSettings::CommonSettings(){
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
 #include "config/settings-ssl.def"
+#include "config/settings-submission.def"
 } AuthSettings::AuthSettings(){
 #include "config/settings-auth.def"
 #include "config/settings-login-auth.def"
@@ -106,6 +107,7 @@ struct Members<LoginSettings> {
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
 #include "config/settings-ssl.def"
+#include "config/settings-submission.def"
   });
 };
 template <>

@@ -90,6 +90,7 @@ struct LoginSettings : CommonSettings {
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
 #include "config/settings-ssl.def"
+#include "config/settings-submission.def"
 };
 
 /// Auth's and auth-worker's, for the requests of one service (protocol).

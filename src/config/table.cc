@@ -89,6 +89,13 @@ struct Rows<Group::ssl> {
   });
 };
 template <>
+struct Rows<Group::submission> {
+  static constexpr Group kGroup = Group::submission;
+  static constexpr auto kList = std::to_array<SettingRow>({
+#include "config/settings-submission.def"
+  });
+};
+template <>
 struct Rows<Group::service> {
   static constexpr Group kGroup = Group::service;
   static constexpr auto kList = std::to_array<SettingRow>({
@@ -151,6 +158,8 @@ std::span<const SettingRow> setting_rows(Group group) {
       return Rows<Group::auth>::kList;
     case Group::ssl:
       return Rows<Group::ssl>::kList;
+    case Group::submission:
+      return Rows<Group::submission>::kList;
     case Group::service:
       return Rows<Group::service>::kList;
     case Group::inet_listener:

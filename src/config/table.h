@@ -20,6 +20,7 @@ enum class Group : std::uint8_t {
   login_auth,
   auth,
   ssl,
+  submission,
   service,
   inet_listener,
   unix_listener,

@@ -28,7 +28,8 @@ struct BackendTarget {
   bool not_trusted = false;  // tell it nothing of the client
   bool id_before_starttls = false;
   bool alerts = true;            // IMAP: its [ALERT] texts go to the client
-  bool hide_auth_errors = true;  // POP3: refusals without a known code are replaced
+  bool hide_auth_errors = true;  // POP3, submission: refusals without a known code are replaced
+  bool noauth = false;           // submission: XCLIENT says who logs in, no password is sent
   // What is forwarded.
   std::string session;
   Endpoint client;                                           // as auth saw it (rip, rport)
@@ -43,6 +44,10 @@ struct BackendTarget {
   // What the reply to the client needs.
   std::string client_tag;               // IMAP
   bool client_used_capability = false;  // IMAP: the client sent CAPABILITY itself
+  // Submission.
+  std::string host_name;      // ours, for EHLO
+  std::string helo;           // the client's; empty: it said none
+  std::string helo_protocol;  // likewise
 };
 
 /// Every proxy failure has exactly one type; it decides retry, log level and the client's reply.

@@ -242,8 +242,7 @@ void Client::count_failure(Outcome outcome) {
   const unsigned most = settings_->login_max_auth_attempts;
   if (most != 0 && failures_ >= most) {
     constexpr std::string_view kText = "Too many failed authentications";
-    dialogue_->bye(Bye::resource, kText, out_);
-    close(kText);
+    say_bye(ClientDialogue::Bye::resource, kText, kText);
     return;
   }
   if (failures_ % kReportEvery == 0) log_failures();
@@ -383,13 +382,15 @@ void Client::no_mail_service() {
            fmt::format("master({}): no mail service to hand the login to (the passdb returned no "
                        "proxy field)",
                        shared_.protocol.name));
-  state_ = State::command;
-  if (!compat()) {
-    AuthResult result;
-    result.outcome = Outcome::handoff_failed;
-    dialogue_->failed(result, out_);
+  if (shared_.protocol.logs_client_text) {
+    close("Internal login failure. Refer to server log for more information.");
+  } else {
+    close(fmt::format("Internal login failure (pid={} id={})", ::getpid(), facts_.attempts), false);
   }
-  close(fmt::format("Internal login failure (pid={} id={})", ::getpid(), facts_.attempts), false);
+  if (compat()) return;
+  AuthResult result;
+  result.outcome = Outcome::handoff_failed;
+  dialogue_->failed(result, out_);
 }
 
 void Client::start_proxy(wire::AuthReplyOk&& reply) {
@@ -416,6 +417,9 @@ void Client::start_proxy(wire::AuthReplyOk&& reply) {
   client.client_id = std::move(facts.client_id);
   client.client_tag = std::move(facts.tag);
   client.client_used_capability = facts.used_capability;
+  client.host_name = context_.host_name;
+  client.helo = std::move(facts.helo);
+  client.helo_protocol = std::move(facts.helo_protocol);
   client.connected = connected_;
   client.log_elements = [this]() { return elements(); };
   attempt_ = shared_.proxy.start(std::move(fields), std::move(client),
@@ -430,7 +434,13 @@ void Client::on_verdict(ProxyVerdict verdict) {
     // A success hides the failures before it, unless they are told now.
     if (failures_ > 0) log_failures();
     logged_ = true;
-    out_.append(verdict.reply.view());
+    if (const std::string replay = dialogue_->facts().replay; !replay.empty()) {
+      WipingBuffer input(replay);
+      input.append(input_.view());
+      input_ = std::move(input);
+    } else {
+      out_.append(verdict.reply.view());
+    }
     verdict.reply.clear();
     stream_->stop_wiping();  // the password has been wiped, mail need not be
     attempt_->relay(std::move(stream_), std::move(input_), std::move(out_), sent_);

@@ -57,6 +57,7 @@ struct ClientContext {
   const config::LoginSettings* settings = nullptr;  // for this connection; changes with SNI
   const std::vector<Mechanism>* mechanisms = nullptr;
   Security security;
+  std::string host_name;  // `hostname`, else the machine's
   std::string greeting;   // login_greeting, expanded
   std::string challenge;  // POP3: what APOP is about; empty where auth has no such mechanism
 };
@@ -100,6 +101,11 @@ struct LoginFacts {
   /// IMAP with imap_id_retain: what the client said in its last ID (no `x-` keys), in order; no
   /// value is NIL. At most 256 bytes written out.
   std::vector<std::pair<std::string, std::optional<std::string>>> client_id;
+  std::string helo;           // submission: what the client calls itself; empty if it is no name
+  std::string helo_protocol;  // submission: "ESMTP", "SMTP"; empty if it did not say
+  /// Submission: a command that asked for the login without saying so, whole. The backend gets it
+  /// once the login has succeeded, and the client reads the reply to it and not the login's.
+  std::string replay;
 };
 
 /// One protocol towards the client, from the greeting to the end of the login. No I/O, no clock.
@@ -126,6 +132,9 @@ class ClientDialogue {
   /// After Wish::cancel: what failed() is to be told, aborted or invalid_base64.
   virtual Outcome cancel_outcome() const { return Outcome::aborted; }
   virtual LoginFacts facts() const { return {}; }
+  /// SMTP: the command whose reply is still to come ("AUTH"); the log names it when the connection
+  /// ends meanwhile. Empty if there is none.
+  virtual std::string_view unfinished_command() const { return {}; }
 
   /// The auth server wants more: send `base64` and await a response line.
   virtual void challenge(std::string_view base64, WipingBuffer& out) = 0;

@@ -85,6 +85,7 @@ Client::~Client() {
 void Client::select_settings() {
   settings_ = shared_.config.select(shared_.protocol.name, seen_local_, seen_remote_, local_name_);
   context_.settings = settings_.get();
+  context_.host_name = settings_->hostname.empty() ? shared_.full_host_name : settings_->hostname;
 }
 
 /// What follows from where the client comes from. Decided before its first byte: nothing that it
@@ -419,20 +420,18 @@ void Client::on_time() noexcept {
       break;
     case State::greeting:
     case State::command:
-      dialogue_->bye(Bye::timeout, "Disconnected for inactivity.", out_);
-      close("Inactivity");
+      say_bye(Bye::timeout, "Disconnected for inactivity.", "Inactivity");
       break;
     case State::auth:
     case State::response:
-      dialogue_->bye(Bye::timeout, "Disconnected for inactivity during authentication.", out_);
-      close("Inactivity during authentication");
+      say_bye(Bye::timeout, "Disconnected for inactivity during authentication.",
+              "Inactivity during authentication");
       break;
     case State::proxying: {
       const std::string reason =
           fmt::format("Logging in timed out (state={}, duration={}s)",
                       attempt_ ? attempt_->state() : "none", seconds_since(connected_));
-      dialogue_->bye(Bye::timeout, "Timeout while finishing login.", out_);
-      close(reason);
+      say_bye(Bye::timeout, "Timeout while finishing login.", reason);
       break;
     }
     case State::closing:
@@ -457,8 +456,11 @@ void Client::notice() {
 void Client::disconnect(Bye kind, std::string_view text, std::string_view reason) {
   if (state_ >= State::closing) return;
   // Inside a handshake no word can be said.
-  if (!tls_handshaking_) dialogue_->bye(kind, text, out_);
-  close(reason);
+  if (tls_handshaking_) {
+    close(reason);
+  } else {
+    say_bye(kind, text, reason);
+  }
   settle();
 }
 
@@ -471,10 +473,19 @@ void Client::kick(std::string_view reason) {
   settle();
 }
 
+/// Tells the client why it is closed.
+void Client::say_bye(Bye kind, std::string_view text, std::string_view reason) {
+  const std::string logged(shared_.protocol.logs_client_text ? text : reason);
+  close(logged);
+  dialogue_->bye(kind, text, out_);
+}
+
 /// The end is decided: nothing is read any more, what gathered in out_ still leaves.
 void Client::close(std::string_view reason, bool with_remark) {
   if (state_ >= State::closing) return;
   close_reason_ = reason;
+  const std::string_view command = dialogue_->unfinished_command();
+  if (!command.empty()) close_reason_ += fmt::format(" (unfinished {} command)", command);
   with_remark_ = with_remark;
   log_end();
   if (auth_id_ != 0) shared_.auth.cancel(std::exchange(auth_id_, 0));

@@ -41,7 +41,8 @@ struct ClientShared {
   ProxyCore& proxy;
   TlsContexts& tls;
   SessionIds& session_ids;
-  std::string host_name;  // in the text of temporary failures
+  std::string host_name;         // in the text of temporary failures
+  std::string full_host_name{};  // of a protocol that names itself, unless `hostname` is set
   /// Every client reads here; what is left of it is kept by the client.
   std::array<char, 8192> read_buffer{};
   io::Milliseconds handshake_timeout{30'000};  // of TLS, within login_timeout
@@ -145,6 +146,7 @@ class Client final : public AuthListener {
   void settle();
   void arm_timer();
   void notice();
+  void say_bye(ClientDialogue::Bye kind, std::string_view text, std::string_view reason);
   void close(std::string_view reason, bool with_remark = true);
   void end();
 

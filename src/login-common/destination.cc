@@ -28,7 +28,7 @@ constexpr milliseconds kLongest{24 * 3600 * 1000};
 
 /// Fields of an auth reply that are somebody else's: auth's own, the client's life's, other
 /// services', later versions'.
-constexpr std::array<std::string_view, 32> kOthers{"user",
+constexpr std::array<std::string_view, 31> kOthers{"user",
                                                    "proxy",
                                                    "proxy_maybe",
                                                    "proxy_always",
@@ -38,7 +38,6 @@ constexpr std::array<std::string_view, 32> kOthers{"user",
                                                    "reason",
                                                    "code",
                                                    "delay_until",
-                                                   "proxy_noauth",
                                                    "proxy_refresh",
                                                    "proxy_redirect_reauth",
                                                    "proxy_no_multiplex",
@@ -86,7 +85,7 @@ struct Reader {
       protocol;
   bool has_destuser = false, has_timeout = false, has_port = false;
   TlsField ssl, starttls;
-  bool nopipelining = false, not_trusted = false;
+  bool nopipelining = false, not_trusted = false, noauth = false;
   std::vector<std::pair<std::string, std::string>> forward;
 
   TlsField tls_field(std::string_view name, std::string_view value, std::vector<Remark>& remarks) {
@@ -130,6 +129,8 @@ struct Reader {
       starttls = tls_field(name, value, remarks);
     } else if (name == "proxy_nopipelining") {
       nopipelining = true;
+    } else if (name == "proxy_noauth") {
+      noauth = true;
     } else if (name == "proxy_not_trusted") {
       not_trusted = true;
     } else if (starts_with_text(name, kForward) && name.size() > kForward.size()) {
@@ -228,6 +229,7 @@ void fill_target(Destination& out, Reader& fields, const ProxyFields& reply,
   if (target.mech.empty() && !target.master.empty()) target.mech = "PLAIN";
   target.nopipelining = fields.nopipelining;
   target.not_trusted = fields.not_trusted;
+  target.noauth = fields.noauth;
   target.id_before_starttls = client.settings->proxy_id_before_starttls;
   target.alerts = client.settings->proxy_alerts;
   target.hide_auth_errors = client.settings->proxy_hide_auth_errors;
@@ -243,6 +245,9 @@ void fill_target(Destination& out, Reader& fields, const ProxyFields& reply,
       client.settings->proxy_forward_level == config::ForwardLevel::dovecot_2_3;
   target.client_tag = client.client_tag;
   target.client_used_capability = client.client_used_capability;
+  target.host_name = client.host_name;
+  target.helo = client.helo;
+  target.helo_protocol = client.helo_protocol;
 }
 
 bool host_is_clean(std::string_view host) noexcept {

@@ -1,6 +1,7 @@
 #include "login-common/login-server.h"
 
 #include <fmt/format.h>
+#include <netdb.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "lib/handle.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "wire/channel.h"
@@ -21,6 +23,21 @@ constexpr std::string_view kTemplateOption = "--template";
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
+}
+
+/// The machine's name with its domain, as /etc/hosts or DNS knows it. May wait for DNS: nobody is
+/// served yet.
+std::string full_host_name() {
+  std::string name = host_name();
+  if (name.find('.') != std::string::npos) return name;
+  addrinfo hints{};
+  hints.ai_flags = AI_CANONNAME;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* list = nullptr;
+  if (::getaddrinfo(name.c_str(), nullptr, &hints, &list) != 0) return name;
+  const Handle<addrinfo, freeaddrinfo> owner(list);
+  if (list != nullptr && list->ai_canonname != nullptr) name = list->ai_canonname;
+  return name;
 }
 
 ProxyCore::Protocol proxy_protocol(const Protocol& protocol) {
@@ -55,11 +72,14 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       proxy_(ProxyCore::make(service.loop(), proxy_protocol(protocol), service.listeners())),
       auth_(service.loop(), auth_connector(), global_->auth_socket_path),
       shared_{service.loop(), protocol,     config_,     auth_, *proxy_,
-              tls_,           session_ids_, host_name(), {}},
+              tls_,           session_ids_, host_name(), {},    {}},
       clients_(shared_),
       title_(argc, argv) {
   log::set_debug(global_->auth_debug);
   load_tls();
+  if (protocol_.says_host_name && global_->hostname.empty()) {
+    shared_.full_host_name = full_host_name();
+  }
   changed_.start(service_.loop(), io::Callback<>::to<&LoginServer::on_change>(*this));
   clients_.on_change([this]() { changed_.trigger(); });
   proxy_->on_change([this]() { changed_.trigger(); });

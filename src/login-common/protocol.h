@@ -23,6 +23,10 @@ struct Protocol {
   bool private_mechanisms = false;
   bool refuse_anonymous = false;      // submission, ManageSieve
   bool final_response_in_ok = false;  // the success reply can carry SASL data
+  /// Submission: greetings and EHLO have the machine's name with its domain.
+  bool says_host_name = false;
+  /// Submission: the log gives as the reason of an end what the client was told of it.
+  bool logs_client_text = false;
 };
 
 /// Runs the process: never returns before it ends.

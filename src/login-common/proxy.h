@@ -43,6 +43,8 @@ struct ProxyClient {
       client_id;  // IMAP, imap_id_retain
   std::string client_tag;
   bool client_used_capability = false;
+  std::string host_name;            // submission: ours
+  std::string helo, helo_protocol;  // submission: what the client said of itself
   io::TimePoint connected{};  // when the client connected; not set: the attempt's start counts
   /// The elements of the log line about this session ("user=<…>, method=…, …, session=<…>"): every
   /// line of the proxy ends with it.

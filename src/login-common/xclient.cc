@@ -83,15 +83,6 @@ void append_endpoint(std::string_view ip, std::string_view port, const Endpoint&
   if (endpoint.port != 0) append(port, std::to_string(endpoint.port), line);
 }
 
-std::string forwarded(const BackendTarget& target) {
-  std::string joined;
-  for (const auto& [name, value] : target.forward) {
-    if (!joined.empty()) joined += '\t';
-    joined += wire::tab_escape(fmt::format("{}={}", name, value));
-  }
-  return joined.empty() ? joined : base64_encode(joined);
-}
-
 }  // namespace
 
 bool is_session_id(std::string_view text) noexcept {
@@ -128,6 +119,15 @@ Result<Forwarded> parse_xclient(std::string_view arguments) {
   return out;
 }
 
+std::string forward_text(const BackendTarget& target) {
+  std::string joined;
+  for (const auto& [name, value] : target.forward) {
+    if (!joined.empty()) joined += '\t';
+    joined += wire::tab_escape(fmt::format("{}={}", name, value));
+  }
+  return joined.empty() ? joined : base64_encode(joined);
+}
+
 bool append_xclient(const BackendTarget& target, WipingBuffer& out) {
   std::string line = "XCLIENT";
   append_endpoint("ADDR", "PORT", target.client, line);
@@ -138,7 +138,7 @@ bool append_xclient(const BackendTarget& target, WipingBuffer& out) {
     append_endpoint("DESTADDR", "DESTPORT", target.local, line);
     if (is_word(target.local_name, kMaxHost)) append("DESTNAME", target.local_name, line);
   }
-  const std::string forward = forwarded(target);
+  const std::string forward = forward_text(target);
   constexpr std::string_view kForward = " FORWARD=";
   const bool fits = line.size() + kForward.size() + forward.size() + 2 <= kMaxXclientLine;
   if (!forward.empty() && fits) append("FORWARD", forward, line);

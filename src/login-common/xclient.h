@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "lib/result.h"
@@ -34,6 +35,10 @@ bool take_xclient(std::string_view key, std::string_view value, Forwarded& out);
 /// nothing: one bad value fails the line (Dovecot applies the others).
 /// @return the fields, or an Error that names the key and quotes no value
 Result<Forwarded> parse_xclient(std::string_view arguments);
+
+/// The value of FORWARD: base64 of the fields `name=value`, tab-escaped and joined by tabs; empty
+/// if there are none.
+std::string forward_text(const BackendTarget& target);
 
 /// Appends the command as POP3 and ManageSieve have it: Dovecot 2.3's words in its order, then
 /// those that 2.4 added. A value that would need quoting, of which there is none, is left out.

@@ -20,6 +20,7 @@ ARROWS = {
     "login-common": GROUND | {"service"},
     "imap-login": GROUND | {"service", "login-common"},
     "pop3-login": GROUND | {"service", "login-common"},
+    "submission-login": GROUND | {"service", "login-common"},
     "auth": GROUND | {"service"},
     "master": {"lib", "wire", "config", "io"},
     "anvil": {"lib", "wire", "config", "io", "service"},

@@ -195,7 +195,7 @@ TEST(Table, DefaultsAreCanonicalOrBecomeSo) {
 TEST(Table, NoNameStandsInTwoGroupsOfOneSection) {
   std::vector<std::string_view> names;
   for (const Group group : {Group::common, Group::master, Group::log, Group::login,
-                            Group::login_auth, Group::auth, Group::ssl}) {
+                            Group::login_auth, Group::auth, Group::ssl, Group::submission}) {
     for (const SettingRow& row : setting_rows(group)) names.push_back(row.name);
   }
   for (const UnsupportedSetting& setting : unsupported_settings()) names.push_back(setting.name);

@@ -80,16 +80,16 @@ TEST(Loader, RefusesAKeyThatIsSetTwice) {
 
 TEST(Loader, WarnsOfWhatDovecotHasAndPosternHasNot) {
   const Loaded loaded = load_text(
-      "auth_cache_size = 1 M\n[service submission-login]\nanything = 1\n"
-      "[inet_listener submission-login submission]\nport = 1\n[metric x]\n" +
+      "auth_cache_size = 1 M\n[service lmtp]\nanything = 1\n"
+      "[inet_listener lmtp lmtp]\nport = 1\n[metric x]\n" +
           std::string("[protocol imap]\nimap_id_send =\n") +
           "[passdb p]\ndriver = static\n[local ::1]\nssl = no\n",
       "test.conf", false);
   const Texts warnings = warnings_of(loaded);
   ASSERT_EQ(warnings.size(), 4U);
   EXPECT_EQ(warnings[0], "1: auth_cache_size is not supported yet; it has no effect");
-  EXPECT_EQ(warnings[1], "2: Postern has no service submission-login; the section has no effect");
-  EXPECT_EQ(warnings[2], "4: Postern has no service submission-login; the section has no effect");
+  EXPECT_EQ(warnings[1], "2: Postern has no service lmtp; the section has no effect");
+  EXPECT_EQ(warnings[2], "4: Postern has no service lmtp; the section has no effect");
   EXPECT_TRUE(warnings[3].starts_with("6: [metric] sections are not supported"));
   // Without a certificate the built-in imaps listener cannot work.
   EXPECT_TRUE(any_contains_text(errors_of(loaded), "ssl = yes, but ssl_cert is not set"));

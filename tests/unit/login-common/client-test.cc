@@ -155,7 +155,7 @@ struct Process {
       ProxyCore::make(loop, {"imap", 143, 993, test::ToyDialogue::make}, {});
   TlsContexts tls;
   SessionIds ids;
-  ClientShared shared{loop, kProtocol, config, auth, *proxy, tls, ids, "host", {}};
+  ClientShared shared{loop, kProtocol, config, auth, *proxy, tls, ids, "host", {}, {}};
   config::SocketInfo listener;
   ClientTable table{shared};
 };

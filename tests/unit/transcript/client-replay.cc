@@ -341,7 +341,8 @@ std::optional<AuthResult> ClientReplay::check(const login::AuthRequest& request)
   const auto mechanism = std::find_if(
       mechanisms_.begin(), mechanisms_.end(),
       [&request](const login::Mechanism& offered) { return offered.name == request.mech; });
-  if (mechanism == mechanisms_.end() || (mechanism->private_use && !request.uses_challenge)) {
+  if (mechanism == mechanisms_.end() || (mechanism->private_use && !request.uses_challenge) ||
+      (mechanism->anonymous && protocol_.refuse_anonymous)) {
     return outcome(Outcome::mech_invalid);
   }
   if (mechanism->plaintext && no_plaintext) return outcome(Outcome::mech_plaintext_refused);

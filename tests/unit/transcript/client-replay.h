@@ -34,6 +34,7 @@ struct RecordedProtocol {
   std::string_view greeting_starts;   // the first words of a greeting
   std::string_view challenge_starts;  // "+ "
   std::string_view not_a_challenge;   // a whole line that begins like one; empty: none
+  bool refuse_anonymous = false;      // as login::Protocol has it
   std::size_t least = 1;              // recordings there must be
   /// Takes what the dialogue is to say from the lines said: ClientContext::greeting, challenge.
   void (*read_greeting)(const std::vector<std::string>& said, login::ClientContext& context,

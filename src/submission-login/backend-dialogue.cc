@@ -18,7 +18,7 @@ const std::array<std::string_view, 7> SubmissionBackendDialogue::kStateNames{
 
 namespace {
 
-constexpr std::size_t kMaxClientText = 512;  // bytes of a line of the backend's verdict
+constexpr std::size_t kMaxClientText = 512;  // bytes of the backend's verdict
 constexpr std::string_view kPlain = "PLAIN";
 constexpr std::string_view kEmptyResponse = "=";
 
@@ -294,12 +294,16 @@ Then SubmissionBackendDialogue::on_auth_reply(const SmtpReplyLine& reply, std::s
     return reply.last ? on_challenge(reply.text, out) : no_reply(line);
   }
   if (reply.code / 100 == 3) return no_reply(line);
-  verdict_.append(log_safe_line(line, kMaxClientText)).append("\r\n");
+  // The end of a reply is a reply.
+  const std::string shown = log_safe_line(line, kMaxClientText);
+  if (verdict_.size() + shown.size() > kMaxClientText) verdict_.clear();
+  verdict_.append(shown).append("\r\n");
   if (reply_lines_ == 1) {
     std::string_view text = reply.text;
     const std::string_view code = wire::smtp_enhanced_code(text);
     if (capabilities_.enhanced && !code.empty()) text.remove_prefix(code.size());
-    reason_ = log_safe_line(trim(text));
+    text = trim(text);
+    reason_ = log_safe_line(text.empty() ? line : text);
   }
   if (!reply.last) return Then::read_line;
   if (!is_success(reply.code)) return refused(reply.code);

@@ -24,9 +24,10 @@ class Writer {
     if (!fits && line_ != kCommand) finish();
     line_ += attribute;
   }
-  void add_or_unavailable(std::string_view name, std::string_view value) {
-    if (!value.empty()) return add(name, value);
-    if (offer_.has(name)) line_.append(" ").append(name).append("=[UNAVAILABLE]");
+  /// HELO is the one whose absence is said: Dovecot does not take that for a PROTO.
+  void add_helo(std::string_view value) {
+    if (!value.empty()) return add("HELO", value);
+    if (offer_.has("HELO")) line_.append(" HELO=[UNAVAILABLE]");
   }
   void add_endpoint(std::string_view ip_name, std::string_view port_name,
                     const Endpoint& endpoint) {
@@ -67,8 +68,8 @@ bool XclientOffer::has(std::string_view name) const {
 XclientCommands xclient_commands(const login::BackendTarget& target, const XclientOffer& offer) {
   Writer writer(offer);
   XclientCommands out;
-  writer.add_or_unavailable("HELO", target.helo);
-  writer.add_or_unavailable("PROTO", target.helo_protocol);
+  writer.add_helo(target.helo);
+  writer.add("PROTO", target.helo_protocol);
   out.login_said = target.noauth && offer.has("LOGIN") && !target.user.empty();
   if (out.login_said) writer.add("LOGIN", target.user);
   writer.add("TTL", std::to_string(target.ttl));

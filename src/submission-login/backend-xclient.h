@@ -28,9 +28,9 @@ struct XclientCommands {
 };
 
 /// Says what is known of the client, in Dovecot 2.3's order and then the names that 2.4 added, and
-/// only what the backend has named. A value of HELO or PROTO that nobody knows is `[UNAVAILABLE]`;
-/// the login name goes along only if there is no AUTH to say it (proxy_noauth). An attribute that
-/// would make a command too long begins another one.
+/// only what the backend has named. A HELO that nobody knows is `[UNAVAILABLE]`; the login name
+/// goes along only if there is no AUTH to say it (proxy_noauth). An attribute that would make a
+/// command too long begins another one.
 XclientCommands xclient_commands(const login::BackendTarget& target, const XclientOffer& offer);
 
 }  // namespace postern::submission_login

@@ -35,7 +35,7 @@ class Postern:
         return (build_tree() / "src/master/postern").exists()
 
     def supports(self, route):
-        return route[0] in ("imap", "pop3")
+        return route[0] in ("imap", "pop3", "submission")
 
     def passdb(self, env, target):
         if self.database == "static":
@@ -56,7 +56,8 @@ class Postern:
         protocol, client, tls_backend = route
         tree, libexec = build_tree(), env.dir / "libexec"
         libexec.mkdir()
-        for name, room in (("imap-login", "imap-login"), ("pop3-login", "pop3-login"), ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
+        for name, room in (("imap-login", "imap-login"), ("pop3-login", "pop3-login"), ("submission-login", "submission-login"),
+                           ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
             (libexec / name).symlink_to(tree / "src" / room / name)
         target = {"proxy": "y", "host": "127.0.0.1", "port": env.sink[protocol, tls_backend]}
         if tls_backend:

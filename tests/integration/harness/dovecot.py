@@ -1,21 +1,25 @@
-"""A Dovecot of the test's own, as IMAP and POP3 backend."""
+"""A Dovecot of the test's own, as IMAP, POP3 and submission backend."""
 import getpass
 import os
 import socket
 import time
 
 from .procs import Child, free_port, wait_for
+from .smtp import SmtpSink
 
 BINARY = "/usr/sbin/dovecot"
 
 
 class Dovecot:
-    """IMAP on `port`, IMAPS on `tls_port`, POP3 on `pop3_port` and `pop3s_port`; mail in `directory`/mail. Believes what Postern says of the client."""
+    """IMAP on `port`, IMAPS on `tls_port`, POP3 on `pop3_port` and `pop3s_port`, submission on `submission_port` and
+    `submissions_port`; mail in `directory`/mail, and what is submitted in `sink`. Believes what Postern says of the client."""
 
     def __init__(self, directory, pair, extra=""):
         self.directory = directory
         self.port, self.tls_port = free_port(), free_port()
         self.pop3_port, self.pop3s_port = free_port(), free_port()
+        self.submission_port, self.submissions_port = free_port(), free_port()
+        self.sink = SmtpSink()
         self.log = directory / "dovecot.log"
         self._users = directory / "users"
         self._masters = directory / "masters"
@@ -49,13 +53,13 @@ class Dovecot:
             accounts = (f"default_internal_user = {me}\ndefault_internal_group =\ndefault_login_user = {me}\n"
                         f"mail_uid = {os.getuid()}\nmail_gid = {os.getgid()}\nfirst_valid_uid = 1\n"
                         "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
-                        "service pop3-login {\n  chroot =\n}\n"
+                        "service pop3-login {\n  chroot =\n}\nservice submission-login {\n  chroot =\n}\n"
                         f"service auth-worker {{\n  user = {me}\n}}\n")
         return f"""
 base_dir = {self.directory}/run
 state_dir = {self.directory}/state
 log_path = {self.log}
-protocols = imap pop3
+protocols = imap pop3 submission
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{self._pair.cert}
@@ -68,6 +72,9 @@ auth_cache_size = 0
 login_trusted_networks = 127.0.0.0/8
 login_greeting = Backend ready.
 imap_id_log = *
+hostname = backend.example
+submission_relay_host = 127.0.0.1
+submission_relay_port = {self.sink.port}
 mail_location = maildir:{self.directory}/mail/%u
 mail_max_userip_connections = 0
 default_vsz_limit = 0
@@ -110,6 +117,16 @@ service pop3-login {{
     ssl = yes
   }}
 }}
+service submission-login {{
+  service_count = 0
+  inet_listener submission {{
+    port = {self.submission_port}
+  }}
+  inet_listener submissions {{
+    port = {self.submissions_port}
+    ssl = yes
+  }}
+}}
 {self._extra}"""
 
     def start(self):
@@ -134,3 +151,4 @@ service pop3-login {{
         if self._child:
             self._child.stop()
             self._child = None
+            self.sink.stop()

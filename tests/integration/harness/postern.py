@@ -12,9 +12,10 @@ import subprocess
 from .procs import Child, alive, descendants, free_port, processes_in, program, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PROGRAMS = {"imap-login": "imap-login", "pop3-login": "pop3-login", "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
+PROGRAMS = {"imap-login": "imap-login", "pop3-login": "pop3-login", "submission-login": "submission-login",
+            "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
 COLUMNS = ("proxy", "host", "port", "ssl", "starttls", "destuser", "pass", "master", "nopassword", "nologin",
-           "proxy_timeout", "proxy_mech")
+           "proxy_timeout", "proxy_mech", "proxy_noauth", "forward_color")
 # What must never stand in a log, whatever a test does.
 DISASTERS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Panic: |terminate called|"
                        r"killed with signal (?!9\b|15\b)|POSTERN_CHECK")
@@ -57,6 +58,7 @@ class Postern:
         self.conf, self.log = directory / "postern.conf", directory / "postern.log"
         self.port, self.tls_port = free_port(), free_port()
         self.pop3_port, self.pop3s_port = free_port(), free_port()  # served if `protocols` has pop3
+        self.submission_port, self.submissions_port = free_port(), free_port()  # likewise
         self.database = directory / "users.db"
         self.passwords = set()       # never to be seen in a log
         self.may_die = False         # a test that kills processes sets it
@@ -114,6 +116,10 @@ class Postern:
             text += section("service pop3-login", self.service)
             text += section("inet_listener pop3-login pop3", {"port": self.pop3_port})
             text += section("inet_listener pop3-login pop3s", {"port": self.pop3s_port, "ssl": "yes"})
+        if "submission" in self.settings["protocols"].split():
+            text += section("service submission-login", self.service)
+            text += section("inet_listener submission-login submission", {"port": self.submission_port})
+            text += section("inet_listener submission-login submissions", {"port": self.submissions_port, "ssl": "yes"})
         for name, keys in self.services.items():
             text += section(f"service {name}", keys)
         for name, keys in self.passdbs.items():
@@ -133,6 +139,8 @@ class Postern:
             wait_for("the greeting", self._greets, 30)
             if "pop3" in self.settings["protocols"].split():
                 wait_for("the greeting", lambda: self._greets(self.pop3_port, b"+OK"), 30)
+            if "submission" in self.settings["protocols"].split():
+                wait_for("the greeting", lambda: self._greets(self.submission_port, b"220 "), 30)
             wait_for("anvil", lambda: self._confined("anvil"), 30)
         return self
 

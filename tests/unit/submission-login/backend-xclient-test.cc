@@ -42,7 +42,7 @@ TEST(SubmissionXclientCommands, SayWhatTheBackendHasNamed) {
       "FORWARD SESSION ADDR PORT TTL LOGIN PROTO HELO TIMEOUT DESTADDR DESTPORT DESTNAME "
       "CLIENT-TRANSPORT";
   EXPECT_EQ(said(target(), all),
-            "XCLIENT HELO=[UNAVAILABLE] PROTO=[UNAVAILABLE] TTL=4 PORT=4096 ADDR=IPV6:2001:db8::1 "
+            "XCLIENT HELO=[UNAVAILABLE] TTL=4 PORT=4096 ADDR=IPV6:2001:db8::1 "
             "SESSION=ab+2Bc DESTPORT=587 DESTADDR=192.0.2.2 DESTNAME=mail.example "
             "CLIENT-TRANSPORT=TLS FORWARD=" +
                 wire::xtext_encode(base64_encode("color=blue")) + "\r\n");

@@ -9,6 +9,7 @@ from cryptography.x509.oid import NameOID
 from harness.certificates import Authority
 from harness.imap import Imap, trusting
 from harness.pop3 import Pop3
+from harness.smtp import Smtp
 from test_transcripts import TRANSCRIPTS, Differences, Player, ScriptedAuth, Transcript, logged_since, masked
 
 REFUSED = "NO [ALERT] Client didn't present valid SSL certificate"
@@ -189,6 +190,20 @@ class TestName:
                 assert "AUTH=EXTERNAL" in client.greeting
                 assert client.command(external(authorize))[-1].partition(" ")[2].startswith("OK "), authorize
         gate.wait_log(rf"proxy\({name},.*Started proxying to .*user=<{name}>, method=EXTERNAL")
+
+    def test_mail_without_auth_stands_for_external(self, gate, authority, backend, user, person):
+        name, password, certificate = person
+        gate.settings |= {"protocols": "imap submission", "submission_client_workarounds": "implicit-auth-external"}
+        gate.add_user(name, password, **{"proxy": "y", "host": "127.0.0.1", "port": backend.submission_port, "pass": password})
+        nobody_needs_a_password(gate)
+        gate.start()
+        with Smtp(gate.submissions_port, showing(authority, certificate)) as client:
+            assert "AUTH PLAIN EXTERNAL" in client.ehlo()
+            assert client.mail(f"{name}@example.com", "ann@example.com", f"Subject: {name}\n\nx").startswith("250 ")
+        assert backend.sink.find(f"Subject: {name}")
+        gate.wait_log(rf"submission-login: Info: proxy\({name},.*Started proxying to .*user=<{name}>, method=EXTERNAL")
+        with Smtp(gate.submissions_port, showing(authority)) as client:
+            assert client.command("MAIL FROM:<a@example.com>").startswith("535 5.7.8 ")
 
     def test_external_as_somebody_else_is_refused_T_USR_09(self, gate, authority, user, person):
         user("alice")

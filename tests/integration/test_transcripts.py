@@ -37,7 +37,7 @@ LEFT_OUT = {
     "*-auth-server-slow.txt": "twelve seconds",
     "*-auth-fail-delay.txt": "the delay is auth's",
     "pop3-long-command.txt": "a line that is named in its title and not in it",
-    "submission-implicit-external.txt": "client certificates are not there yet; test_submission.py",
+    "submission-implicit-external.txt": "needs a certificate to show: test_client_certificates.py",
     "submission-long-helo-login.txt": "the login succeeds",
     "submission-submissions.txt": "Dovecot breaks where we go on: test_submission.py",
 }

@@ -57,12 +57,12 @@ SmtpCommand parse_smtp_command(std::string_view line, bool cut) {
   if (out.name.size() == line.size()) return out;
   const std::string_view rest = line.substr(out.name.size() + 1);
   const std::string_view most = rest.substr(0, kMaxSmtpParameters);
-  if (line[out.name.size()] != ' ' || !std::all_of(most.begin(), most.end(), is_text)) {
+  const bool too_long = cut || rest.size() > kMaxSmtpParameters;
+  if (line[out.name.size()] != ' ' || !std::all_of(most.begin(), most.end(), is_text) ||
+      (!too_long && !is_utf8(rest))) {
     out.problem = SmtpCommand::Problem::syntax;
-  } else if (cut || rest.size() > kMaxSmtpParameters) {
+  } else if (too_long) {
     out.problem = SmtpCommand::Problem::too_long;
-  } else if (!is_utf8(rest)) {
-    out.problem = SmtpCommand::Problem::syntax;
   }
   out.parameters = without_trailing_blanks(rest);
   return out;

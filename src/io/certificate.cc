@@ -17,7 +17,6 @@ namespace postern::io {
 namespace {
 
 using Bio = Handle<BIO, BIO_free>;
-using Certificate = Handle<X509, X509_free>;
 using Names = Handle<GENERAL_NAMES, GENERAL_NAMES_free>;
 
 constexpr std::size_t kMaxNames = 1000;
@@ -109,6 +108,16 @@ Result<CertificateFacts> certificate_facts(std::string_view pem) {
   out.not_before = time_of(X509_get0_notBefore(certificate.get()));
   out.not_after = time_of(X509_get0_notAfter(certificate.get()));
   return out;
+}
+
+Status check_pair(const CertificatePem& pem) {
+  const auto chain = read_certificates(pem.chain);
+  if (!chain.ok()) return Error{EINVAL, "certificate: " + chain.error().text};
+  const PrivateKey key = read_key(pem);
+  if (!key) return Error{EINVAL, "private key: " + openssl_error()};
+  if (X509_check_private_key(chain.value().front().get(), key.get()) == 1) return Done{};
+  ERR_clear_error();
+  return Error{EINVAL, "the private key does not belong to the certificate"};
 }
 
 }  // namespace postern::io

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/tls.h"
 #include "lib/result.h"
 
 /// What a certificate says of itself. OpenSSL is behind this header.
@@ -21,5 +22,7 @@ struct CertificateFacts {
 
 /// Reads the first certificate of `pem`.
 Result<CertificateFacts> certificate_facts(std::string_view pem);
+/// Can a server be made of these? Reads all of the chain and the key.
+Status check_pair(const CertificatePem& pem);
 
 }  // namespace postern::io

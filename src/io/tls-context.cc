@@ -21,8 +21,6 @@ namespace postern::io {
 namespace {
 
 using Bio = Handle<BIO, BIO_free>;
-using Certificate = Handle<X509, X509_free>;
-using Key = Handle<EVP_PKEY, EVP_PKEY_free>;
 using Crl = Handle<X509_CRL, X509_CRL_free>;
 
 constexpr std::size_t kMaxSessions = 256;  // kept for backends
@@ -44,24 +42,6 @@ int give_password(char* to, int size, int, void* password) {
 
 Error tls_error(const std::string& what) {
   return Error{EINVAL, what + ": " + openssl_error()};
-}
-
-/// Every certificate of `pem`, in order. Other PEM objects are passed over.
-Result<std::vector<Certificate>> read_certificates(std::string_view pem) {
-  std::vector<Certificate> out;
-  const Bio bio = memory(pem);
-  std::string_view no_password;
-  while (X509* next = PEM_read_bio_X509_AUX(bio.get(), nullptr, give_password, &no_password)) {
-    out.emplace_back(next);
-  }
-  const unsigned long error = ERR_peek_last_error();
-  if (ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE) {
-    ERR_clear_error();
-  } else {
-    return tls_error("certificate " + std::to_string(out.size() + 1));
-  }
-  if (out.empty()) return Error{EINVAL, "there is no PEM certificate"};
-  return out;
 }
 
 std::chrono::system_clock::time_point expiry(const X509* certificate) {
@@ -136,13 +116,13 @@ int on_client_hello(SSL* ssl, int*, void*) noexcept {
 /// Picks our protocol from the client's list (RFC 7301: each name behind its length).
 int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
             const unsigned char* offered, unsigned size, void*) noexcept {
-  const std::string_view own = StreamTls::of(ssl)->context->impl().parameters().alpn;
+  const auto own = words(StreamTls::of(ssl)->context->impl().parameters().alpn, " ");
   std::string_view rest(reinterpret_cast<const char*>(offered), size);
   while (!rest.empty()) {
     const std::size_t length = static_cast<unsigned char>(rest.front());
     rest.remove_prefix(1);
     const std::string_view name = rest.substr(0, length);
-    if (name == own) {
+    if (std::find(own.begin(), own.end(), name) != own.end()) {
       *out = reinterpret_cast<const unsigned char*>(name.data());
       *out_size = static_cast<unsigned char>(name.size());
       return SSL_TLSEXT_ERR_OK;
@@ -184,6 +164,29 @@ Status set_parameters(SSL_CTX* context, const TlsParameters& parameters) {
 }
 
 }  // namespace
+
+Result<std::vector<Certificate>> read_certificates(std::string_view pem) {
+  std::vector<Certificate> out;
+  const Bio bio = memory(pem);
+  std::string_view no_password;
+  while (X509* next = PEM_read_bio_X509_AUX(bio.get(), nullptr, give_password, &no_password)) {
+    out.emplace_back(next);
+  }
+  const unsigned long error = ERR_peek_last_error();
+  if (ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE) {
+    ERR_clear_error();
+  } else {
+    return tls_error("certificate " + std::to_string(out.size() + 1));
+  }
+  if (out.empty()) return Error{EINVAL, "there is no PEM certificate"};
+  return out;
+}
+
+PrivateKey read_key(const CertificatePem& pem) {
+  const Bio bio = memory(pem.key);
+  std::string_view password = pem.key_password;
+  return PrivateKey(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &password));
+}
 
 std::string openssl_error() {
   const char* data = nullptr;
@@ -307,9 +310,7 @@ Status TlsContextImpl::use(const CertificatePem& pem) {
   if (X509_digest(leaf, EVP_sha256(), digest.data(), &size) != 1) return tls_error("certificate");
   add_to_fingerprint({reinterpret_cast<const char*>(digest.data()), size});
   if (SSL_CTX_use_certificate(context_.get(), leaf) != 1) return tls_error("certificate");
-  const Bio bio = memory(pem.key);
-  std::string_view password = pem.key_password;
-  const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &password));
+  const PrivateKey key = read_key(pem);
   if (!key) return tls_error("private key");
   if (X509_check_private_key(leaf, key.get()) != 1) {
     ERR_clear_error();
@@ -356,7 +357,7 @@ void TlsContextImpl::set_session_scope(SSL* ssl, std::string_view scope) const n
 
 Status TlsContextImpl::use_dh(std::string_view pem) {
   const Bio bio = memory(pem);
-  Key parameters(PEM_read_bio_Parameters(bio.get(), nullptr));
+  PrivateKey parameters(PEM_read_bio_Parameters(bio.get(), nullptr));
   if (!parameters) return tls_error("ssl_dh");
   if (SSL_CTX_set0_tmp_dh_pkey(context_.get(), parameters.get()) != 1) return tls_error("ssl_dh");
   static_cast<void>(parameters.release());  // the context's now

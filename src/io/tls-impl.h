@@ -24,6 +24,13 @@ using SslSession = Handle<SSL_SESSION, SSL_SESSION_free>;
 /// its details; empties the queue. Bounded, control bytes escaped.
 std::string openssl_error();
 
+using Certificate = Handle<X509, X509_free>;
+using PrivateKey = Handle<EVP_PKEY, EVP_PKEY_free>;
+/// Every certificate of `pem`, in order. Other PEM objects are passed over.
+Result<std::vector<Certificate>> read_certificates(std::string_view pem);
+/// Null: openssl_error() says why.
+PrivateKey read_key(const CertificatePem& pem);
+
 class TlsContextImpl {
  public:
   static Result<std::shared_ptr<TlsContext>> make_server(

@@ -30,8 +30,9 @@ struct TlsParameters {
   bool prefer_server_ciphers = false;
   bool no_tickets = false;
   bool compression = false;
-  /// Server: the one protocol it speaks (RFC 7301). A client that offers others only is refused
-  /// (ALPACA); one that offers none is not asked. Empty: what is offered is not looked at.
+  /// Server: the one protocol it speaks (RFC 7301), by its names with blanks between. A client that
+  /// offers others only is refused (ALPACA); one that offers none is not asked. Empty: what is
+  /// offered is not looked at.
   std::string alpn;
   bool operator==(const TlsParameters&) const = default;
 };

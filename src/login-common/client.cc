@@ -163,8 +163,16 @@ void Client::begin_tls() {
 void Client::on_server_name(std::string_view name,
                             std::shared_ptr<io::TlsContext>& context) noexcept {
   local_name_ = to_lower(name.substr(0, kMaxName));
-  if (!shared_.config.depends_on_local_name()) return;
-  select_settings();
+  const std::shared_ptr<const config::LoginSettings> before = settings_;
+  if (shared_.config.depends_on_local_name()) select_settings();
+  // A [local_name] section with a certificate of its own goes before ssl_cert_dir.
+  if (settings_ == before || settings_->ssl_cert == before->ssl_cert) {
+    if (auto named = shared_.tls.named(settings_, local_name_)) {
+      context = std::move(named);
+      return;
+    }
+  }
+  if (settings_ == before) return;
   auto chosen = shared_.tls.get(settings_);
   if (chosen.ok()) context = std::move(chosen).value();
 }

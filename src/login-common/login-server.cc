@@ -174,6 +174,11 @@ bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string
     renew_settings(fd.get());
     return true;
   }
+  if (verb == wire::kCertificates && fd) {
+    const Status used = tls_.use_store(fd.get());
+    if (!used.ok()) log::error("ssl_cert_dir: {}", used.error().text);
+    return true;
+  }
   if (verb != wire::kTicketKeys || fields.size() != 1) return false;
   const Status status = tls_.set_ticket_keys(fields.front());
   if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lib/log.h"
+#include "lib/text.h"
 #include "login-common/backend-tls.h"
 
 namespace postern::login {
@@ -11,6 +12,21 @@ namespace {
 /// Who requires a certificate asks for it (Dovecot).
 bool asks_client_certificate(const config::LoginSettings& settings) noexcept {
   return settings.ssl_verify_client_cert || settings.auth_ssl_require_client_cert;
+}
+
+Result<std::shared_ptr<io::TlsContext>> make_of(const std::vector<io::CertificatePem>& pems,
+                                                const config::LoginSettings& settings,
+                                                const std::string& protocol) {
+  io::TlsParameters parameters = tls_parameters(settings);
+  parameters.alpn = protocol;
+  io::ServerOptions options;
+  options.dh = settings.ssl_dh.reveal();
+  options.ask_client_certificate = asks_client_certificate(settings);
+  options.client_ca = settings.ssl_ca.reveal();
+  options.require_crl = settings.ssl_require_crl;
+  options.username_field = settings.ssl_cert_username_field;
+  options.log_handshakes = settings.verbose_ssl;
+  return io::TlsContext::server(pems, parameters, options);
 }
 
 Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settings,
@@ -22,16 +38,7 @@ Result<std::shared_ptr<io::TlsContext>> make(const config::LoginSettings& settin
   if (!settings.ssl_alt_cert.empty()) {
     pems.push_back({settings.ssl_alt_cert.reveal(), settings.ssl_alt_key.reveal(), password});
   }
-  io::TlsParameters parameters = tls_parameters(settings);
-  parameters.alpn = protocol;
-  io::ServerOptions options;
-  options.dh = settings.ssl_dh.reveal();
-  options.ask_client_certificate = asks_client_certificate(settings);
-  options.client_ca = settings.ssl_ca.reveal();
-  options.require_crl = settings.ssl_require_crl;
-  options.username_field = settings.ssl_cert_username_field;
-  options.log_handshakes = settings.verbose_ssl;
-  return io::TlsContext::server(pems, parameters, options);
+  return make_of(pems, settings, protocol);
 }
 
 }  // namespace
@@ -54,6 +61,7 @@ TlsContexts::Key TlsContexts::key_of(const config::LoginSettings& settings) {
 
 void TlsContexts::load(const std::vector<Settings>& all) {
   by_settings_.clear();
+  named_.clear();
   std::vector<Entry> before;
   before.swap(entries_);
   for (const Settings& settings : all) {
@@ -99,7 +107,60 @@ Result<std::shared_ptr<io::TlsContext>> TlsContexts::get(const Settings& setting
   return entries_.back().context;
 }
 
+Status TlsContexts::use_store(int fd) {
+  auto bytes = io::MappedMemory::map(fd);
+  if (!bytes.ok()) return bytes.error();
+  wire::CertificateStore store;
+  if (!bytes.value().view().empty()) {
+    auto parsed = wire::CertificateStore::parse(bytes.value().view());
+    if (!parsed.ok()) return parsed.error();
+    store = parsed.value();
+  }
+  named_.clear();  // they borrow
+  store_ = store;
+  store_bytes_ = std::move(bytes).value();
+  return Done{};
+}
+
+std::shared_ptr<io::TlsContext> TlsContexts::named(const Settings& settings,
+                                                   std::string_view name) {
+  const auto certificates = store_.find(name);
+  if (certificates.empty()) return nullptr;
+  // Of the same store: the same text is the same place, so that this compares addresses.
+  const auto same = [&certificates](const Named& one) {
+    return one.certificates.size() == certificates.size() &&
+           one.certificates.front().chain.data() == certificates.front().chain.data() &&
+           one.certificates.back().chain.data() == certificates.back().chain.data();
+  };
+  for (auto at = named_.begin(); at != named_.end(); ++at) {
+    if (at->settings != settings || !same(*at)) continue;
+    named_.splice(named_.begin(), named_, at);
+    return named_.front().context;
+  }
+  std::vector<io::CertificatePem> pems;
+  for (const wire::StoredCertificate& one : certificates) {
+    pems.push_back({one.chain, one.key, settings->ssl_key_password.reveal()});
+  }
+  auto context = make_of(pems, *settings, protocol_);
+  if (context.ok() && !ticket_keys_.empty()) {
+    const Status status = context.value()->set_ticket_keys(ticket_keys_.reveal());
+    if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);
+  }
+  if (!context.ok()) {
+    log::error("Failed to initialize SSL server context: ssl_cert_dir: {}: {}",
+               log_safe_line(name, 255), context.error().text);
+  }
+  if (named_.size() >= kMaxNamed) named_.pop_back();
+  named_.push_front({settings, certificates, context.ok() ? context.value() : nullptr});
+  return named_.front().context;
+}
+
 Status TlsContexts::set_ticket_keys(std::string_view keys) {
+  for (Named& one : named_) {
+    if (!one.context) continue;
+    Status status = one.context->set_ticket_keys(keys);
+    if (!status.ok()) return status;
+  }
   for (Entry& entry : entries_) {
     if (!entry.context.ok()) continue;
     Status status = entry.context.value()->set_ticket_keys(keys);

@@ -1,6 +1,6 @@
 #include "master/certificates.h"
 
-#include <sys/stat.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <ctime>
@@ -19,10 +19,6 @@ using std::chrono::system_clock;
 
 constexpr std::chrono::hours kWarnEvery{24};
 constexpr std::string_view kStays = "; what was read before stays in use";
-
-std::int64_t nanoseconds(const timespec& time) noexcept {
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 void add_row(const config::FileText& pem, const std::string& where,
              std::vector<CertificateRow>& out) {
@@ -81,28 +77,16 @@ CertificateWatch::CertificateWatch(io::Loop& loop, Host& host) : loop_(loop), ho
   warn_.start(loop_, io::Callback<>::to<&CertificateWatch::warn>(*this));
 }
 
-/// Links are followed: certbot and others change where one points.
-CertificateWatch::Print CertificateWatch::print_of(const std::string& path) noexcept {
-  struct stat status {};
-  Print out;
-  if (::stat(path.c_str(), &status) != 0) return out;
-  out.device = status.st_dev;
-  out.inode = status.st_ino;
-  out.size = static_cast<std::uint64_t>(status.st_size);
-  out.changed_ns = nanoseconds(status.st_ctim);
-  out.modified_ns = nanoseconds(status.st_mtim);
-  return out;
-}
-
 void CertificateWatch::begin() noexcept {
   files_.clear();
   for (std::string& path : host_.configuration().tls_files()) {
-    const Print now = print_of(path);
+    const FilePrint now = FilePrint::of(path);
     files_.push_back({std::move(path), now, now});
   }
+  for (const std::string& error : read_directory()) log::error("{}", error);
   const auto interval = host_.configuration().master().ssl_cert_check_interval;
   look_.cancel();
-  if (interval.count() > 0 && !files_.empty()) look_.set(interval);
+  if (interval.count() > 0 && files_.size() + directory_.size() > 0) look_.set(interval);
   warn();
 }
 
@@ -111,34 +95,80 @@ void CertificateWatch::stop() noexcept {
   warn_.cancel();
 }
 
+/// ssl_cert_dir, as it is now, to the login processes.
+std::vector<std::string> CertificateWatch::read_directory() noexcept {
+  const config::Configuration& configuration = host_.configuration();
+  const auto tls = configuration.tls();
+  const std::string_view password =
+      tls.empty() ? std::string_view() : tls.front().settings->ssl_key_password.reveal();
+  std::vector<std::string> problems =
+      certificates_.read(configuration.master().ssl_cert_dir, password);
+  directory_.clear();
+  for (const std::string& path : certificates_.paths()) {
+    const FilePrint now = FilePrint::of(path);
+    directory_.push_back({path, now, now});
+  }
+  host_.use_store(certificates_.pairs().empty() ? WipingBuffer() : certificates_.store());
+  return problems;
+}
+
 /// Uses what has changed and has been the same for a whole interval: whoever writes files is done
 /// with them then, and with the key that belongs to a certificate.
 void CertificateWatch::look() noexcept {
   std::vector<std::string> changed;
   bool moving = false;
+  bool other_directory = false;
+  const auto compare = [&moving](File& file) {
+    const FilePrint now = FilePrint::of(file.path);
+    if (now == file.seen) return now != file.used;
+    file.seen = now;
+    moving = true;
+    return false;
+  };
   for (File& file : files_) {
-    const Print now = print_of(file.path);
-    if (now != file.seen) {
-      file.seen = now;
-      moving = true;
-    } else if (now != file.used) {
-      changed.push_back(file.path);
-    }
+    if (compare(file)) changed.push_back(file.path);
   }
-  if (!moving && !changed.empty()) {
+  for (File& file : directory_) other_directory = compare(file) || other_directory;
+  look_.set(host_.configuration().master().ssl_cert_check_interval);
+  if (moving) return;
+  if (!changed.empty()) {
     for (File& file : files_) file.used = file.seen;
     for (const std::string& error : use(std::move(changed))) log::error("{}", error);
   }
-  look_.set(host_.configuration().master().ssl_cert_check_interval);
+  if (other_directory) {
+    for (const std::string& error : read_directory()) log::error("{}", error);
+    log::info("TLS: {} was read again, {} certificates",
+              log_safe_line(host_.configuration().master().ssl_cert_dir, 200),
+              certificates_.pairs().size());
+    warn();
+  }
 }
 
 std::vector<std::string> CertificateWatch::read_again() noexcept {
   std::vector<std::string> paths;
   for (File& file : files_) {
-    file.used = file.seen = print_of(file.path);
+    file.used = file.seen = FilePrint::of(file.path);
     paths.push_back(file.path);
   }
-  return use(std::move(paths));
+  std::vector<std::string> errors = use(std::move(paths));
+  for (std::string& error : read_directory()) errors.push_back(std::move(error));
+  return errors;
+}
+
+std::vector<CertificateRow> CertificateWatch::rows() const {
+  std::vector<CertificateRow> out = certificates_of(host_.configuration());
+  for (const auto& pair : certificates_.pairs()) {
+    CertificateRow row;
+    row.file = pair->cert_file;
+    row.where = "ssl_cert_dir";
+    row.names = pair->facts.names;
+    row.key = pair->facts.key;
+    row.issuer = pair->facts.issuer;
+    row.not_before = pair->facts.not_before;
+    row.not_after = pair->facts.not_after;
+    out.push_back(std::move(row));
+  }
+  return out;
 }
 
 /// @return what could not be used, one line each
@@ -174,9 +204,9 @@ void CertificateWatch::warn() noexcept {
   warn_.set(kWarnEvery);
   const auto now = system_clock::now();
   const auto ahead = host_.configuration().master().ssl_expiry_warning;
-  for (const CertificateRow& row : certificates_of(host_.configuration())) {
-    const std::string what = fmt::format("ssl_cert {}: the certificate for {}",
-                                         log_safe_line(row.file, 200), shown_names(row.names));
+  for (const CertificateRow& row : rows()) {
+    const std::string what = fmt::format("{}: the certificate for {}", log_safe_line(row.file, 200),
+                                         shown_names(row.names));
     if (row.not_before > now) {
       log::warning("{} is not valid before {}", what, utc_text(row.not_before));
     } else if (row.not_after <= now) {

@@ -9,6 +9,9 @@
 
 #include "config/config.h"
 #include "io/loop.h"
+#include "lib/secret.h"
+#include "master/certificate-directory.h"
+#include "master/file-print.h"
 
 /// Certificates while Postern runs: files that change are read again and served without a reload,
 /// and the log hears in time of those that expire.
@@ -37,40 +40,41 @@ class CertificateWatch {
     virtual const config::Configuration& configuration() const noexcept = 0;
     /// The configuration with new content of files, all of it good: to be used from now on.
     virtual void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept = 0;
+    /// Certificates of ssl_cert_dir, in the form of wire/certificate-store.h: all there are now.
+    virtual void use_store(WipingBuffer store) noexcept = 0;
   };
 
   CertificateWatch(io::Loop& loop, Host& host);
   CertificateWatch(const CertificateWatch&) = delete;
   CertificateWatch& operator=(const CertificateWatch&) = delete;
 
-  /// The host's configuration is another one (or the first): watches its files, and warns.
+  /// The host's configuration is another one (or the first): reads ssl_cert_dir, watches all files,
+  /// and warns. Before processes are started.
   void begin() noexcept;
   void stop() noexcept;
   /// Reads all files now, changed or not.
   /// @return one line for each that cannot be used; what belongs together stays as it was
   std::vector<std::string> read_again() noexcept;
+  /// Every certificate in use.
+  std::vector<CertificateRow> rows() const;
 
  private:
-  /// What tells that a file is not what it was. Zero: it is not there.
-  struct Print {
-    std::uint64_t device = 0, inode = 0, size = 0;
-    std::int64_t changed_ns = 0, modified_ns = 0;
-    bool operator==(const Print&) const = default;
-  };
   struct File {
     std::string path;
-    Print used;  // when it was read, or could not be used
-    Print seen;  // when it was last looked at
+    FilePrint used;  // when it was read, or could not be used
+    FilePrint seen;  // when it was last looked at
   };
 
-  static Print print_of(const std::string& path) noexcept;
   void look() noexcept;
   void warn() noexcept;
   std::vector<std::string> use(std::vector<std::string> paths) noexcept;
+  std::vector<std::string> read_directory() noexcept;
 
   io::Loop& loop_;
   Host& host_;
-  std::vector<File> files_;
+  std::vector<File> files_;      // of the configuration
+  std::vector<File> directory_;  // ssl_cert_dir, and what is in it
+  CertificateDirectory certificates_;
   io::Timer look_, warn_;
 };
 

@@ -48,22 +48,6 @@ ServiceLimits limits_of(const config::ServiceSettings& settings) {
   return out;
 }
 
-Result<UniqueFd> sealed_memory(std::string_view bytes) {
-  UniqueFd fd(memfd_create("postern-settings", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) return system_error("memfd_create", errno);
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_error("write to a memfd", errno);
-    done += static_cast<std::size_t>(n);
-  }
-  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
-    return system_error("seal a memfd", errno);
-  }
-  return fd;
-}
-
 rlim_t files_for(const config::ServiceSettings& settings) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
@@ -182,7 +166,7 @@ SpawnRequest ServiceRun::spawn_request(bool as_template) const {
 void ServiceRun::start_process(bool as_template) noexcept {
   SpawnRequest request = spawn_request(as_template);
   auto ends = io::socket_pair(SOCK_SEQPACKET);
-  auto memory = sealed_memory(setup_.snapshot.view());
+  auto memory = sealed_memory("postern-settings", setup_.snapshot.view());
   Result<pid_t> pid = Error{};
   if (!ends.ok()) {
     pid = ends.error();
@@ -200,8 +184,9 @@ void ServiceRun::start_process(bool as_template) noexcept {
   }
   const ProcessId id = machine_.started(now(), pid.value(), as_template);
   Child::Owner& owner = *this;
-  children_.emplace(
+  const auto [at, is_new] = children_.emplace(
       id, std::make_unique<Child>(loop_, owner, id, pid.value(), std::move(ends.value().first)));
+  host_.on_child_started(*this, *at->second);
 }
 
 void ServiceRun::tell_all(std::string_view verb, const std::vector<std::string_view>& fields,
@@ -215,7 +200,7 @@ void ServiceRun::tell_all(std::string_view verb, const std::vector<std::string_v
 void ServiceRun::renew_settings(WipingBuffer snapshot) noexcept {
   if (snapshot.view() == setup_.snapshot.view()) return;
   setup_.snapshot = std::move(snapshot);
-  const auto memory = sealed_memory(setup_.snapshot.view());
+  const auto memory = sealed_memory("postern-settings", setup_.snapshot.view());
   if (!memory.ok()) {
     log::error("service({}): new settings are for new processes only: {}", name(),
                memory.error().text);

@@ -50,6 +50,9 @@ class ServiceRun final : private Child::Owner {
   class Host {
    public:
     virtual ~Host() = default;
+    /// A program has been started; what is sent now it reads before it is ready. (Not told of
+    /// copies of a template: they know what that knows.)
+    virtual void on_child_started(ServiceRun& run, Child& child) noexcept = 0;
     /// A process said that it is ready.
     virtual void on_child_ready(ServiceRun& run, Child& child) noexcept = 0;
     virtual void on_connect_request(ServiceRun& run, Child& child,

@@ -164,6 +164,10 @@ std::optional<Prepared> prepare(std::shared_ptr<const config::Configuration> con
   if (std::string bad = check_ticket_keys(configuration->master().ssl_ticket_keys); !bad.empty()) {
     errors.push_back(std::move(bad));
   }
+  const std::string& directory = configuration->master().ssl_cert_dir;
+  if (!directory.empty() && access(directory.c_str(), R_OK | X_OK) != 0) {
+    errors.push_back("ssl_cert_dir: " + system_error(log_safe(directory, 200), errno).text);
+  }
   const bool root = geteuid() == 0;
   for (const config::ServiceSettings& service : configuration->services()) {
     if (root) {

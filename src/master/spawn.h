@@ -5,8 +5,10 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "lib/handle.h"
 #include "lib/result.h"
 
 /// Starting one child: descriptors, limits, privilege, exec. Spec: master.md sections 1.3 and 2.5.
@@ -57,6 +59,10 @@ struct SpawnRequest {
 /// in the form of lib/log.h, and ends with 77 (privilege), 71 (system), 84 (exec).
 /// @return the pid, or why there is no child
 Result<pid_t> spawn(const SpawnRequest& request);
+
+/// A memfd that holds `bytes` and can never change.
+/// @param name  for /proc
+Result<UniqueFd> sealed_memory(const char* name, std::string_view bytes);
 
 /// PATH, TZ and, in builds with sanitizers, their options; nothing else is inherited.
 /// @param confined  the process will change its root directory

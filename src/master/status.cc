@@ -83,7 +83,7 @@ void certificate_rows(Supervisor& supervisor,
   };
   const auto now = std::chrono::system_clock::now();
   const auto ahead = supervisor.configuration().master().ssl_expiry_warning;
-  std::vector<CertificateRow> rows = certificates_of(supervisor.configuration());
+  std::vector<CertificateRow> rows = supervisor.certificates();
   std::stable_sort(rows.begin(), rows.end(),
                    [](const auto& a, const auto& b) { return a.not_after < b.not_after; });
   for (const CertificateRow& row : rows) {

@@ -257,6 +257,18 @@ void Supervisor::send_ticket_keys() noexcept {
   });
 }
 
+void Supervisor::use_store(WipingBuffer store) noexcept {
+  if (store.empty() && !store_) return;  // there is none, and was none
+  auto memory = sealed_memory("postern-certificates", store.view());
+  if (!memory.ok()) return log::error("ssl_cert_dir: {}", memory.error().text);
+  store_ = std::move(memory).value();
+  // Those of a generation that accepts nobody any more go on with what they have.
+  if (!current_) return;
+  for (const auto& run : current_->services) {
+    if (is_login(*run)) run->tell_all(wire::kCertificates, {}, store_.get());
+  }
+}
+
 /// Files of the TLS settings have new content: login processes get their settings again, and go on.
 void Supervisor::use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept {
   prepared_.configuration = std::move(fresh);
@@ -269,9 +281,17 @@ void Supervisor::use_new_files(std::shared_ptr<const config::Configuration> fres
 
 // --- What children want ---
 
+/// What a login process must have before its first client waits in its channel when it starts.
+void Supervisor::on_child_started(ServiceRun& run, Child& child) noexcept {
+  if (!is_login(run)) return;
+  child.send(wire::kTicketKeys, {ticket_keys_.view()});
+  if (store_) {
+    child.send(wire::kCertificates, {}, UniqueFd(fcntl(store_.get(), F_DUPFD_CLOEXEC, 3)));
+  }
+}
+
 void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
   if (is_log(run)) feed_log(child);
-  if (is_login(run)) child.send(wire::kTicketKeys, {ticket_keys_.view()});
 }
 
 /// Who may ask for which socket; the path of it.
@@ -436,9 +456,9 @@ std::vector<std::string> Supervisor::reload() {
   for (const auto& run : old->services) run->drain();
   for (const auto& [run, child] : log_children()) send_files(*child);
   earlier_.push_back(std::move(old));
-  for (const auto& run : current_->services) run->step();
   take_ticket_keys();
   certificates_.begin();
+  for (const auto& run : current_->services) run->step();
   log::info("Configuration reloaded");
   if (on_reload_) on_reload_();
   sweep();

@@ -78,10 +78,12 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   /// Reads certificates, keys and the like again, whether or not they look changed.
   /// @return one line for each that cannot be used; the old ones stay then
   std::vector<std::string> reload_certificates() { return certificates_.read_again(); }
+  std::vector<CertificateRow> certificates() const { return certificates_.rows(); }
   /// The open control socket; null if its mode is 0.
   std::shared_ptr<Listener> control_listener() const;
 
  private:
+  void on_child_started(ServiceRun& run, Child& child) noexcept override;
   void on_child_ready(ServiceRun& run, Child& child) noexcept override;
   void on_connect_request(ServiceRun& run, Child& child,
                           const ConnectMessage& request) noexcept override;
@@ -89,6 +91,7 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   void on_done(ServiceRun& run, Child& child, const DoneMessage& done) noexcept override;
   void on_child_gone(ServiceRun& run, Child& child) noexcept override;
   void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept override;
+  void use_store(WipingBuffer store) noexcept override;
 
   Result<std::shared_ptr<LogPipe>> log_pipe(const std::string& prefix);
   Status build_generation(const Prepared& prepared, const Listeners& opened, Generation& out);
@@ -132,6 +135,7 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   TicketKeys ticket_keys_;
   bool ticket_keys_are_given_ = false;
   CertificateWatch certificates_;
+  UniqueFd store_;  // of the certificates of ssl_cert_dir; none: there are none
   unsigned generations_ = 0;
   bool stopping_ = false;
 };

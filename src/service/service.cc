@@ -1,6 +1,7 @@
 #include "service/service.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -43,6 +44,11 @@ void adopt(int fd) noexcept {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   const int flags = fcntl(fd, F_GETFL);
   if (flags >= 0 && (flags & O_NONBLOCK) == 0) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+bool is_readable(int fd) noexcept {
+  pollfd p{fd, POLLIN, 0};
+  return ::poll(&p, 1, 0) == 1;
 }
 
 /// True if the command line has `--template`. Read from the kernel, so that no program has to pass
@@ -124,6 +130,8 @@ int ServiceImpl::run(Handler& handler) {
 void ServiceImpl::start() {
   sigterm_.start(loop, SIGTERM, io::Callback<int>::to<&ServiceImpl::on_signal>(*this));
   sigint_.start(loop, SIGINT, io::Callback<int>::to<&ServiceImpl::on_signal>(*this));
+  // What the master has said already is there before the first client.
+  while (channel_.is_open() && is_readable(channel_.fd())) on_channel();
   channel_.watch(loop, io::Callback<>::to<&ServiceImpl::on_channel>(*this));
   ready_ = true;
   send(WipingBuffer(wire::kReady));

@@ -43,7 +43,9 @@ inline constexpr std::string_view kFile =
     "file";  // LEVEL + open log file (log only): error, info, debug
 inline constexpr std::string_view kTicketKeys =
     "ticket-keys";  // KEYS: TLS ticket keys, 80 bytes each, newest
-                    // first (login only), after ready and on rotation
+                    // first (login only), before anything else and on rotation
+inline constexpr std::string_view kCertificates =
+    "certificates";  // + sealed memfd, wire/certificate-store.h (login only): of ssl_cert_dir
 inline constexpr std::string_view kSettings =
     "settings";  // + sealed memfd: the settings again, files of theirs have new content (login
                  // only)

@@ -326,6 +326,35 @@ TEST_F(Parameters, OnlyTheProtocolThatIsSpokenHereIsAgreedOn_T_TLS_09) {
   }
 }
 
+TEST_F(Parameters, AProtocolMayHaveTwoNames_T_TLS_09) {
+  const Site site;
+  TlsParameters parameters;
+  parameters.alpn = "submission smtp";
+  const auto serve = server_context(site, parameters);
+  struct Row {
+    std::string offered;  // each name behind its length
+    bool taken;
+  };
+  for (const auto& [offered, taken] :
+       {Row{"\x04smtp", true}, Row{"\x02h2\x0asubmission", true}, Row{"\x04imap", false}}) {
+    SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+    SSL* ssl = SSL_new(context);
+    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(offered.data()),
+                        static_cast<unsigned>(offered.size()));
+    SSL_set_fd(ssl, client.stream.fd());
+    server.stream.start_tls_server(serve, {});
+    bool shaken = false;
+    EXPECT_TRUE(run_until([&] {
+      shaken = shaken || SSL_connect(ssl) == 1;
+      return server.settled();
+    }));
+    EXPECT_EQ(server.saw(Stream::kTlsStarted), taken) << offered;
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    reconnect();
+  }
+}
+
 TEST_F(ServerName, ChoosesTheCertificate) {
   const Site fallback;
   const Site named({"Example", "DNS:mail.example.com"});

@@ -205,8 +205,8 @@ void CertificateWatch::warn() noexcept {
   const auto now = system_clock::now();
   const auto ahead = host_.configuration().master().ssl_expiry_warning;
   for (const CertificateRow& row : rows()) {
-    const std::string what = fmt::format("{}: the certificate for {}", log_safe_line(row.file, 200),
-                                         shown_names(row.names));
+    const std::string file = row.file.empty() ? "ssl_cert" : log_safe_line(row.file, 200);
+    const std::string what = file + ": the certificate for " + shown_names(row.names);
     if (row.not_before > now) {
       log::warning("{} is not valid before {}", what, utc_text(row.not_before));
     } else if (row.not_after <= now) {

@@ -12,7 +12,7 @@ from harness.imap import Imap
 SCANNER = next((path for path in map(shutil.which, ("testssl", "testssl.sh")) if path), None)
 HARMLESS = ("OK", "INFO", "DEBUG")
 # What it says of this host's openssl, and that TLS 1.2 clients without GCM may come (Dovecot's ssl_cipher_list); OpenSSL has mended that.
-ASIDE = {("RC4", "WARN"), ("LUCKY13", "LOW"), ("scanProblem", "WARN")}
+ASIDE = {("engine_problem", "WARN"), ("RC4", "WARN"), ("LUCKY13", "LOW"), ("scanProblem", "WARN")}
 
 
 @pytest.fixture

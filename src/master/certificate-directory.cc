@@ -58,7 +58,7 @@ void look_below(const std::string& path, std::vector<std::string>& paths, std::v
   if (!names.ok()) return;  // a file
   paths.push_back(path);
   for (const std::string& name : names.value()) {
-    if (auto found = pair_of(path + '/' + name)) out.push_back(std::move(*found));
+    if (auto found = pair_of(fmt::format("{}/{}", path, name))) out.push_back(std::move(*found));
   }
 }
 
@@ -68,7 +68,7 @@ Result<std::vector<Found>> look(const std::string& path, std::vector<std::string
   paths.push_back(path);
   std::vector<Found> out;
   for (const std::string& name : names.value()) {
-    const std::string whole = path + '/' + name;
+    const std::string whole = fmt::format("{}/{}", path, name);
     if (auto found = pair_of(whole)) {
       out.push_back(std::move(*found));
     } else {

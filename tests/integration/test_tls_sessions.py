@@ -8,15 +8,18 @@ import pytest
 from harness.imap import Imap, trusting
 from harness.openssl import s_client
 from harness.pop3 import Pop3
+from harness.smtp import Smtp
 
 MODES = {"one process a client": {"service_count": "1", "client_limit": "1", "process_limit": "50"},
          "several processes": {"service_count": "0", "process_min_avail": "3", "client_limit": "1", "process_limit": "10"}}
+DOORS = {"imap": (Imap, "port", "starttls"), "imaps": (Imap, "tls_port", None), "pop3": (Pop3, "pop3_port", "stls"), "pop3s": (Pop3, "pop3s_port", None),
+         "submission": (Smtp, "submission_port", "starttls"), "submissions": (Smtp, "submissions_port", None)}
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 @pytest.fixture
 def gate(postern):
-    postern.settings["protocols"] = "imap pop3"
+    postern.settings["protocols"] = "imap pop3 submission"
     return postern
 
 
@@ -30,19 +33,16 @@ class Visitor:
 
     def connect(self, gate, door):
         """Was the session resumed? Keeps the new one."""
-        kind = {"imap": Imap, "imaps": Imap, "pop3": Pop3, "pop3s": Pop3}[door]
-        port = {"imap": gate.port, "imaps": gate.tls_port, "pop3": gate.pop3_port, "pop3s": gate.pop3s_port}[door]
+        kind, port, begin_tls = DOORS[door]
         context, session = self.context, self.session
 
         class Resuming:  # what the harness's clients are given for a context
             @staticmethod
             def wrap_socket(plain, server_hostname):
                 return context.wrap_socket(plain, server_hostname=server_hostname, session=session)
-        with kind(port, Resuming if door.endswith("s") else None) as client:
-            if door == "imap":
-                client.starttls(Resuming)
-            elif door == "pop3":
-                client.stls(Resuming)
+        with kind(getattr(gate, port), None if begin_tls else Resuming) as client:
+            if begin_tls:
+                getattr(client, begin_tls)(Resuming)
             client.send("a NOOP\r\n")
             client.line()  # with TLS 1.3 the ticket comes before it
             self.session = client.socket.session
@@ -54,7 +54,7 @@ class Visitor:
 def test_every_door_resumes_its_own_T_TLS_08(gate, authority, mode, version):
     gate.service = MODES[mode]
     gate.start()
-    for door in ("imap", "imaps", "pop3", "pop3s"):
+    for door in DOORS:
         visitor = Visitor(authority, version)
         assert not visitor.connect(gate, door)
         assert [visitor.connect(gate, door) for _ in range(3)] == [True] * 3, door
@@ -62,8 +62,8 @@ def test_every_door_resumes_its_own_T_TLS_08(gate, authority, mode, version):
 
 def test_no_door_resumes_anothers_T_TLS_07(gate, authority):
     gate.start()
-    for first in ("imap", "imaps", "pop3", "pop3s"):
-        for second in ("imap", "imaps", "pop3", "pop3s"):
+    for first in DOORS:
+        for second in DOORS:
             visitor = Visitor(authority)
             assert not visitor.connect(gate, first)
             assert visitor.connect(gate, second) == (first == second), (first, second)
@@ -193,14 +193,16 @@ class TestBeforeTls:
             client.starttls(trusting(authority.cert))
             assert client.login(name, password).startswith("OK ")
 
-    @pytest.mark.parametrize("offered,agreed", [("pop3", "pop3"), ("imap", None), ("http/1.1", None)])
-    def test_pop3_answers_to_its_own_name_T_TLS_09(self, gate, authority, offered, agreed):
+    @pytest.mark.parametrize("door,own", [("imaps", ["imap"]), ("pop3s", ["pop3"]), ("submissions", ["submission"])])
+    def test_each_protocol_answers_to_its_own_name_T_TLS_09(self, gate, authority, door, own):
         gate.start()
-        context = trusting(authority.cert)
-        context.set_alpn_protocols([offered])
-        if agreed is None:
+        kind, port, _ = DOORS[door]
+        for offered in ("imap", "pop3", "submission", "managesieve", "http/1.1", "h2"):
+            context = trusting(authority.cert)
+            context.set_alpn_protocols([offered])
+            if offered in own:
+                with kind(getattr(gate, port), context) as client:
+                    assert client.socket.selected_alpn_protocol() == offered
+                continue
             with pytest.raises((ssl.SSLError, OSError)):
-                Pop3(gate.pop3s_port, context)
-            return
-        with Pop3(gate.pop3s_port, context) as client:
-            assert client.socket.selected_alpn_protocol() == agreed
+                kind(getattr(gate, port), context)

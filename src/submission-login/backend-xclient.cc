@@ -77,7 +77,7 @@ XclientCommands xclient_commands(const login::BackendTarget& target, const Xclie
   if (login::is_session_id(target.session)) writer.add("SESSION", target.session);
   if (!target.forward_2_3_only) {
     writer.add_endpoint("DESTADDR", "DESTPORT", target.local);
-    writer.add("DESTNAME", target.local_name);
+    if (wire::is_smtp_domain(target.local_name)) writer.add("DESTNAME", target.local_name);
     writer.add("CLIENT-TRANSPORT", target.client_tls ? "TLS" : "insecure");
   }
   const std::string forward = login::forward_text(target);

@@ -143,7 +143,7 @@ void SubmissionClientDialogue::challenge(std::string_view base64, WipingBuffer& 
 }
 
 /// Whatever plaintext said of the client is forgotten (RFC 3207 section 4.2), whatever it left half
-/// said, too. The count of bad commands goes on.
+/// said, too.
 void SubmissionClientDialogue::tls_started(WipingBuffer& /*out*/) {
   if (state_ == State::closed) return;
   line_.clear();

@@ -14,10 +14,11 @@ namespace {
 
 using postern::submission_login::SubmissionClientDialogue;
 
+const std::vector<postern::login::Mechanism> kMechanisms{{.name = "PLAIN", .plaintext = true},
+                                                         {.name = "EXTERNAL"}};
+
 void configure(std::uint8_t flags, postern::config::LoginSettings& settings,
                postern::login::ClientContext& context) {
-  static const std::vector<postern::login::Mechanism> kMechanisms{
-      {.name = "PLAIN", .plaintext = true}, {.name = "EXTERNAL"}};
   context.host_name = "mail.example";
   if ((flags & 4U) != 0) context.mechanisms = &kMechanisms;
   if ((flags & 32U) != 0) {

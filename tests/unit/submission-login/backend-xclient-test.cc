@@ -78,7 +78,7 @@ TEST(SubmissionXclientCommands, KeepValuesInTheirPlace) {
   EXPECT_EQ(line.find('\n'), line.size() - 1);
   EXPECT_EQ(line.find("\r"), line.size() - 2);
   EXPECT_NE(line.find("HELO=a+00b+0D+0AQUIT"), std::string::npos) << line;
-  EXPECT_NE(line.find("DESTNAME=x+20y+3Dz+0D+0A"), std::string::npos) << line;
+  EXPECT_EQ(line.find("DESTNAME"), std::string::npos) << line;  // no name
 }
 
 TEST(SubmissionXclientCommands, FitIntoCommands) {

@@ -5,13 +5,14 @@
 packages_build=(g++ meson ninja-build pkg-config libevent-dev libssl-dev libinih-dev libsqlite3-dev
   libfmt-dev libcli11-dev nlohmann-json3-dev libcrypt-dev libargon2-dev libcap-ng-dev)
 # To show it: a mail server behind it, clients in front of it, something that makes databases.
-packages_show=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond curl openssl sqlite3 procps)
+packages_show=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-managesieved curl openssl sqlite3
+  procps)
 # To test it without servers.
 packages_test=(libgtest-dev libgmock-dev ccache clang clang-format clang-tidy python3 openssl)
 # To test it with servers.
-packages_servers=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond curl openssl haproxy isync
-  libnet-ssleay-perl msmtp swaks sqlite3 procps python3-pytest python3-pytest-xdist python3-cryptography testssl.sh
-  sslscan)
+packages_servers=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-managesieved curl openssl
+  haproxy isync libnet-ssleay-perl msmtp swaks sqlite3 procps python3-pytest python3-pytest-xdist
+  python3-cryptography python3-sievelib sieve-connect testssl.sh sslscan)
 
 # packages_missing NAME...: prints those that are not installed, one a line.
 packages_missing() {

@@ -22,7 +22,7 @@ _posternctl() {
     process | service) choices='status' ;;
     log) choices='errors reopen' ;;
     tls) choices='list reload' ;;
-    'process status' | 'service status') choices='imap-login pop3-login submission-login auth auth-worker anvil log' ;;
+    'process status' | 'service status') choices='imap-login pop3-login submission-login managesieve-login auth auth-worker anvil log' ;;
     who) choices='-1 --proxied --local --pre-login' ;;
     kick | 'proxy kick') choices='--user --ip --session --dest-ip' ;;
     stop) choices='--no-wait' ;;

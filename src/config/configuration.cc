@@ -22,7 +22,7 @@ bool is_read_by(Group group, Role role) noexcept {
       return group == Group::common || group == Group::log;
     case Role::login:
       return group == Group::common || group == Group::login || group == Group::login_auth ||
-             group == Group::ssl || group == Group::submission;
+             group == Group::ssl || group == Group::submission || group == Group::managesieve;
     case Role::auth:
       return group == Group::common || group == Group::auth || group == Group::login_auth;
     case Role::anvil:

@@ -14,9 +14,9 @@
 namespace postern::config {
 namespace {
 
-constexpr std::array<Group, 8> kBlockGroups{Group::common,     Group::master,    Group::log,
-                                            Group::login,      Group::ssl,       Group::auth,
-                                            Group::login_auth, Group::submission};
+constexpr std::array<Group, 9> kBlockGroups{
+    Group::common, Group::master,     Group::log,        Group::login,      Group::ssl,
+    Group::auth,   Group::login_auth, Group::submission, Group::managesieve};
 constexpr std::array<Group, 1> kServiceGroups{Group::service};
 constexpr std::array<Group, 1> kInetGroups{Group::inet_listener};
 constexpr std::array<Group, 1> kUnixGroups{Group::unix_listener};
@@ -104,7 +104,7 @@ std::span<const Group> groups_of(Section::Kind kind) {
 
 bool may_stand_in_filter(Group group) noexcept {
   return group == Group::login || group == Group::login_auth || group == Group::auth ||
-         group == Group::ssl || group == Group::submission;
+         group == Group::ssl || group == Group::submission || group == Group::managesieve;
 }
 
 std::string canonical_value(const SettingRow& row, const Value& value) {

@@ -77,11 +77,19 @@ constexpr std::array<DefaultKey, 2> kSubmissionsPort{{{"port", "465"}, {"ssl", "
 constexpr std::array<DefaultListener, 2> kSubmissionListeners{
     {{"inet_listener", "submission", kSubmissionPort},
      {"inet_listener", "submissions", kSubmissionsPort}}};
+constexpr std::array<DefaultKey, 6> kSieveLoginKeys{{{"protocol", "sieve"},
+                                                     {"type", "login"},
+                                                     {"executable", "managesieve-login"},
+                                                     {"user", "$default_login_user"},
+                                                     {"chroot", "empty"},
+                                                     {"service_count", "1"}}};
+constexpr std::array<DefaultKey, 1> kSievePort{{{"port", "4190"}}};
+constexpr std::array<DefaultListener, 1> kSieveListeners{{{"inet_listener", "sieve", kSievePort}}};
 
 constexpr std::array<DefaultListener, 1> kMasterListeners{
     {{"unix_listener", "control", kPrivateMode}}};
 
-constexpr std::array<DefaultService, 8> kServices{
+constexpr std::array<DefaultService, 9> kServices{
     {{"log", kLogKeys, {}, true},
      {"anvil", kAnvilKeys, kAnvilListeners, true},
      {"auth", kAuthKeys, kAuthListeners, true},
@@ -89,9 +97,10 @@ constexpr std::array<DefaultService, 8> kServices{
      {"imap-login", kImapLoginKeys, kImapListeners, false},
      {"pop3-login", kPop3LoginKeys, kPop3Listeners, false},
      {"submission-login", kSubmissionLoginKeys, kSubmissionListeners, false},
+     {"managesieve-login", kSieveLoginKeys, kSieveListeners, false},
      {kMasterService, {}, kMasterListeners, true}}};
 
-constexpr std::array<std::string_view, 27> kForeign{"aggregator",
+constexpr std::array<std::string_view, 26> kForeign{"aggregator",
                                                     "config",
                                                     "dict",
                                                     "dict-async",
@@ -110,7 +119,6 @@ constexpr std::array<std::string_view, 27> kForeign{"aggregator",
                                                     "ipc",
                                                     "lmtp",
                                                     "managesieve",
-                                                    "managesieve-login",
                                                     "old-stats",
                                                     "pop3",
                                                     "replicator",

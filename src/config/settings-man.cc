@@ -22,7 +22,7 @@ struct Place {
   std::string_view line;
   Group group;
 };
-constexpr std::array<Place, 13> kPlaces{{{"@common@", Group::common},
+constexpr std::array<Place, 14> kPlaces{{{"@common@", Group::common},
                                          {"@master@", Group::master},
                                          {"@log@", Group::log},
                                          {"@login@", Group::login},
@@ -30,6 +30,7 @@ constexpr std::array<Place, 13> kPlaces{{{"@common@", Group::common},
                                          {"@auth@", Group::auth},
                                          {"@ssl@", Group::ssl},
                                          {"@submission@", Group::submission},
+                                         {"@managesieve@", Group::managesieve},
                                          {"@service@", Group::service},
                                          {"@inet_listener@", Group::inet_listener},
                                          {"@unix_listener@", Group::unix_listener},

@@ -38,6 +38,7 @@ CommonSettings::CommonSettings(){
 } LoginSettings::LoginSettings(){
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
+#include "config/settings-managesieve.def"
 #include "config/settings-ssl.def"
 #include "config/settings-submission.def"
 } AuthSettings::AuthSettings(){
@@ -106,6 +107,7 @@ struct Members<LoginSettings> {
 #include "config/settings-common.def"
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
+#include "config/settings-managesieve.def"
 #include "config/settings-ssl.def"
 #include "config/settings-submission.def"
   });

@@ -89,6 +89,7 @@ struct LoginSettings : CommonSettings {
   LoginSettings();
 #include "config/settings-login-auth.def"
 #include "config/settings-login.def"
+#include "config/settings-managesieve.def"
 #include "config/settings-ssl.def"
 #include "config/settings-submission.def"
 };

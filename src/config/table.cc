@@ -96,6 +96,13 @@ struct Rows<Group::submission> {
   });
 };
 template <>
+struct Rows<Group::managesieve> {
+  static constexpr Group kGroup = Group::managesieve;
+  static constexpr auto kList = std::to_array<SettingRow>({
+#include "config/settings-managesieve.def"
+  });
+};
+template <>
 struct Rows<Group::service> {
   static constexpr Group kGroup = Group::service;
   static constexpr auto kList = std::to_array<SettingRow>({
@@ -160,6 +167,8 @@ std::span<const SettingRow> setting_rows(Group group) {
       return Rows<Group::ssl>::kList;
     case Group::submission:
       return Rows<Group::submission>::kList;
+    case Group::managesieve:
+      return Rows<Group::managesieve>::kList;
     case Group::service:
       return Rows<Group::service>::kList;
     case Group::inet_listener:

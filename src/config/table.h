@@ -21,6 +21,7 @@ enum class Group : std::uint8_t {
   auth,
   ssl,
   submission,
+  managesieve,
   service,
   inet_listener,
   unix_listener,

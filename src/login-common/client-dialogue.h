@@ -131,6 +131,8 @@ class ClientDialogue {
   virtual std::string close_reason() const = 0;
   /// After Wish::cancel: what failed() is to be told, aborted or invalid_base64.
   virtual Outcome cancel_outcome() const { return Outcome::aborted; }
+  /// After Wish::cancel: what the log says of a response that was none; empty: the client gave up.
+  virtual std::string_view cancel_text() const { return {}; }
   virtual LoginFacts facts() const { return {}; }
   /// SMTP: the command whose reply is still to come ("AUTH"); the log names it when the connection
   /// ends meanwhile. Empty if there is none.

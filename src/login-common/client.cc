@@ -324,7 +324,7 @@ bool Client::obey(Wish wish, std::string_view rest) {
       result.outcome = dialogue_->cancel_outcome();
       local_failure(result, dialogue_->cancel_outcome() == Outcome::invalid_base64
                                 ? "Invalid base64 in response"
-                                : "");
+                                : dialogue_->cancel_text());
       return true;
     }
     case Wish::forwarded:

@@ -68,7 +68,7 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       protocol_(protocol),
       config_(service.take_snapshot()),
       global_(config_.global(protocol.name)),
-      tls_(std::string(protocol.name)),
+      tls_(std::string(protocol.alpn.empty() ? protocol.name : protocol.alpn)),
       proxy_(ProxyCore::make(service.loop(), proxy_protocol(protocol), service.listeners())),
       auth_(service.loop(), auth_connector(), global_->auth_socket_path),
       shared_{service.loop(), protocol,     config_,     auth_, *proxy_,

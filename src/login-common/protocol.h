@@ -14,7 +14,9 @@ namespace postern::login {
 struct Protocol {
   std::string_view program;  // "imap-login": of the log
   std::string_view name;     // "imap": `service=` to auth, %{service}, [protocol NAME]
-  std::uint16_t port = 0;    // of the backend, unless the passdb says otherwise
+  /// What clients may ask for by ALPN (RFC 7301), if it is not `name`.
+  std::string_view alpn = {};
+  std::uint16_t port = 0;  // of the backend, unless the passdb says otherwise
   std::uint16_t ssl_port = 0;
   std::unique_ptr<ClientDialogue> (*make_client_dialogue)(const ClientContext&) = nullptr;
   std::unique_ptr<BackendDialogue> (*make_backend_dialogue)(const BackendTarget&) = nullptr;

@@ -57,10 +57,11 @@ rlim_t files_for(const config::ServiceSettings& settings) {
 }
 
 /// What a newcomer reads who cannot be served, in the protocol's own form.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kRefusals{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kRefusals{
     {{"imap", "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n"},
      {"pop3", "-ERR [SYS/TEMP] Too many connections, try again later.\r\n"},
-     {"submission", "421 4.3.2 Too many connections, try again later.\r\n"}}};
+     {"submission", "421 4.3.2 Too many connections, try again later.\r\n"},
+     {"sieve", "BYE (TRYLATER) \"Too many connections, try again later.\"\r\n"}}};
 
 std::string_view refusal(std::string_view protocol) {
   for (const auto& [name, text] : kRefusals) {

@@ -22,6 +22,7 @@ struct FuzzedClient {
   std::size_t max_forward_fields = 0;  // pairs of one ID or XCLIENT
   std::size_t max_forwards = 0;        // times a client may forward something
   std::size_t max_remark = 0;
+  bool echoes = false;  // a reply may hold bytes of the client's, of whatever kind
   /// Aborts if the request is one that this protocol cannot make; may be null.
   /// @param permitted  plaintext passwords are, on this connection
   void (*check)(const login::AuthRequest& request, const login::ClientDialogue& dialogue,

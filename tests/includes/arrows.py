@@ -19,6 +19,7 @@ ARROWS = {
     "service": {"lib", "wire", "config", "io"},
     "login-common": GROUND | {"service"},
     "imap-login": GROUND | {"service", "login-common"},
+    "managesieve-login": GROUND | {"service", "login-common"},
     "pop3-login": GROUND | {"service", "login-common"},
     "submission-login": GROUND | {"service", "login-common"},
     "auth": GROUND | {"service"},

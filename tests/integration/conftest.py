@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_sessionstart(session):
     for name in ("master/postern", "ctl/posternctl", "imap-login/imap-login", "pop3-login/pop3-login",
-                 "submission-login/submission-login", "auth/auth", "log/log", "anvil/anvil"):
+                 "submission-login/submission-login", "managesieve-login/managesieve-login", "auth/auth", "log/log", "anvil/anvil"):
         if not (build_tree() / "src" / name).exists():
             pytest.exit(f"{build_tree()}/src/{name} is not built (POSTERN_BUILD names the build directory)", 3)
 

@@ -1,4 +1,5 @@
-"""The recorded dialogues of clients with Dovecot's imap-login, pop3-login and submission-login, played to a whole Postern with a scripted auth server:
+"""The recorded dialogues of clients with Dovecot's imap-login, pop3-login, submission-login and managesieve-login, played to a whole
+Postern with a scripted auth server:
 replies and log lines are the recorded ones, but for tests/transcripts/differences.txt and LOG_DIFFERENCES below."""
 import base64
 import collections
@@ -62,6 +63,16 @@ MESSAGES = {
                                   f"wrong version number {NO_ATTEMPT}"],
     # a command with a NUL in it is none, and so no attempt
     "imap-login-control-chars.txt": ["Disconnected: Connection closed (auth failed, 3 attempts in N secs)"],
+    # every line that is no response is told of, and what it left behind is not the next one's
+    "managesieve-auth-args.txt": [INITIAL, NO_BASE64],
+    "managesieve-auth-bad-base64.txt": [INITIAL, INITIAL, NO_BASE64],
+    "managesieve-auth-base64-tab-wire.txt": [INITIAL, INITIAL, NO_BASE64],
+    "managesieve-auth-cancel.txt": ["Authenticate PLAIN failed: Received empty AUTHENTICATE client response line.",
+                                    "Disconnected: Aborted login by logging out (auth failed, 2 attempts in N secs)"],
+    "managesieve-auth-huge-literal2.txt": [f"Disconnected: Authentication response too large {NO_ATTEMPT}"],
+    "managesieve-auth-twice.txt": ["Authenticate PLAIN failed: Invalid AUTHENTICATE client response.",
+                                   "Disconnected: Aborted login by logging out (auth failed, 2 attempts in N secs)"],
+    "managesieve-starttls-injection.txt": [f"Disconnected: Plaintext input after STARTTLS {NO_ATTEMPT}"],
     "pop3-auth-bad-base64.txt": [INITIAL, CONTINUED, NO_BASE64],
     "pop3-auth-base64-tab-wire.txt": [INITIAL, CONTINUED, NO_BASE64],
     "pop3-nul-byte.txt": [f"Disconnected: Connection closed {NO_ATTEMPT}"],
@@ -76,7 +87,8 @@ MESSAGES = {
 
 SETTINGS = ("haproxy_trusted_networks", "disable_plaintext_auth", "ssl", "auth_verbose", "login_trusted_networks", "imap_id_retain", "imap_id_log",
             "imap_capability", "imap_id_send", "imap_literal_minus", "login_greeting", "submission_max_mail_size",
-            "submission_client_workarounds", "submission_backend_capabilities")
+            "submission_client_workarounds", "submission_backend_capabilities", "managesieve_implementation_string")
+SERVICES = {"managesieve": "sieve"}  # where it is not the program's
 FLAGS = {"PLAIN": "\tplaintext", "LOGIN": "\tplaintext", "APOP": "\tprivate", "ANONYMOUS": "\tanonymous"}
 LONG_ELEMENTS = ("user=<%u> method=%m rip=%r lip=%l lport=%a rport=%b svc=%s mpid=%e %c %k session=<%{session}> "
                  "orig=%{orig_user} ln=%{local_name} lst=%{listener}")
@@ -137,12 +149,17 @@ class Transcript:
                 self.events.append(Event("end", line))
 
     @property
+    def service(self):
+        return SERVICES.get(self.protocol, self.protocol)
+
+    @property
     def source(self):
         return re.search(r"client source ([\d.]+)", self.server).group(1)
 
     def settings(self):
-        protocols = "imap" if self.protocol == "imap" else "imap " + self.protocol
-        out = {"protocols": protocols, "hostname": "mail.example.test", "login_greeting": "Dovecot (Debian) ready.", "auth_verbose": "no"}
+        protocols = "imap" if self.service == "imap" else "imap " + self.service
+        out = {"protocols": protocols, "managesieve_implementation_string": "Dovecot (Debian) Pigeonhole",
+               "hostname": "mail.example.test", "login_greeting": "Dovecot (Debian) ready.", "auth_verbose": "no"}
         own = self.config.partition("local_name alt")[0]
         for name, quoted, plain in re.findall(r'(\w+)=(?:"((?:\\.|[^"\\])*)"|(\S+))', own):
             if name in SETTINGS:
@@ -179,17 +196,21 @@ class Differences:
         return [(row[1].split("\\n"), [] if row[2] == "(nothing)" else row[2].split("\\n"))
                 for row in self.rows if fnmatch.fnmatchcase(name, row[0])]
 
-    def apply(self, name, lines):
-        out, lines = [], ["S: " + line for line in lines]
+    def apply(self, name, groups):
+        """Groups of events with what is said here. Of a row with as many lines as it replaces each stays in its place, of another all
+        stand in the first."""
+        out = [event if event.kind != "server" else Event("server", []) for event in groups]
+        lines = [(i, "S: " + line) for i, event in enumerate(groups) if event.kind == "server" for line in event.data]
         while lines:
             for theirs, ours in self.of(name):
-                if lines[:len(theirs)] == theirs:
-                    out += ours
-                    lines = lines[len(theirs):]
+                if [line for _, line in lines[:len(theirs)]] == theirs:
                     break
             else:
-                out.append(lines.pop(0))
-        return [line[3:] for line in out]
+                theirs, ours = [lines[0][1]], [lines[0][1]]
+            for i, line in enumerate(ours):
+                out[lines[i if len(ours) == len(theirs) else 0][0]].data.append(line[3:])
+            lines = lines[len(theirs):]
+        return out
 
     def at_end(self, name):
         return [line[3:] for theirs, ours in self.of(name) if theirs == ["(end)"] for line in ours]
@@ -243,21 +264,22 @@ class Player:
         self.crashed = any("killed with signal" in line for line in recorded.logs)  # Dovecot; we go on
         listener = re.search(r'listener "([\w-]+)"', recorded.server)
         ports = {**postern.haproxy_ports, "imap": postern.port, "imaps": postern.tls_port, "pop3": postern.pop3_port,
-                 "pop3s": postern.pop3s_port, "submission": postern.submission_port, "submissions": postern.submissions_port}
-        port = ports.get(listener and listener.group(1), ports[recorded.protocol])
+                 "pop3s": postern.pop3s_port, "submission": postern.submission_port, "submissions": postern.submissions_port,
+                 "sieve": postern.sieve_port, "sieves": postern.sieves_port}
+        port = ports.get(listener and listener.group(1), ports[recorded.service])
         self.socket = socket.create_connection(("127.0.0.1", port), 10, source_address=(recorded.source, 0))
 
     def play(self, differences):
         name = self.recorded.name
         try:
-            for event in self.recorded.groups():
+            for event in differences.apply(name, self.recorded.groups()):
                 if event.kind == "client":
                     self.send(event.data)
                 elif event.kind == "tls":
                     self.socket.settimeout(10)
                     self.socket = self.tls.wrap_socket(self.socket, server_hostname="localhost")
                 elif event.kind == "server":
-                    self.expected = differences.apply(name, event.data)
+                    self.expected = event.data
                     while self.expected:
                         line = self.line()
                         assert line == self.mask(self.expected[0]), f"{name}: said {line!r}, not {self.expected[0]!r}"
@@ -332,7 +354,9 @@ class Player:
         challenge = re.match(r"(?:\+|334) (.*)", expected)
         if challenge:
             return self.auth.say("CONT", ident, challenge.group(1))
-        if re.match(r"\w+ OK |\* CAPABILITY |\+OK |235 ", expected):
+        if expected.startswith('"'):
+            return self.auth.say("CONT", ident, expected[1:-1])
+        if re.match(r"\w+ OK |\* CAPABILITY |\+OK |235 |OK ", expected):
             self.auth.say("FAIL", ident)
             raise LoggedIn
         # Auth names the user in its own form, if it took the name for one.
@@ -370,7 +394,7 @@ def logged_since(postern, program, start, enough):
 
 def by_configuration():
     out = collections.defaultdict(list)
-    for path in (path for protocol in ("imap", "pop3", "submission") for path in sorted(TRANSCRIPTS.glob(protocol + "-*.txt"))):
+    for path in (path for protocol in ("imap", "pop3", "submission", "managesieve") for path in sorted(TRANSCRIPTS.glob(protocol + "-*.txt"))):
         if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in LEFT_OUT):
             recorded = Transcript(path)
             out[recorded.protocol, recorded.config].append(recorded)
@@ -384,7 +408,7 @@ def test_are_repeated_with_their_log_lines(make_postern, tls, transcripts):
     auth = ScriptedAuth(postern.directory / "auth.sock", transcripts[0].mechanisms())
     postern.settings["auth_socket_path"] = str(postern.directory / "auth.sock")
     program = transcripts[0].protocol + "-login"
-    postern.haproxy_ports = {f"{transcripts[0].protocol}{s}-haproxy": free_port() for s in ("", "s")}
+    postern.haproxy_ports = {f"{transcripts[0].service}{s}-haproxy": free_port() for s in ("", "s")}
     for name, port in postern.haproxy_ports.items():
         postern.extra += f"\n[inet_listener {program} {name}]\nport = {port}\nhaproxy = yes\n" + "ssl = yes\n" * name.endswith("s-haproxy")
     postern.start()

@@ -35,7 +35,7 @@ class Postern:
         return (build_tree() / "src/master/postern").exists()
 
     def supports(self, route):
-        return route[0] in ("imap", "pop3", "submission")
+        return route[0] in ("imap", "pop3", "submission", "sieve")
 
     def passdb(self, env, target):
         if self.database == "static":
@@ -57,17 +57,18 @@ class Postern:
         tree, libexec = build_tree(), env.dir / "libexec"
         libexec.mkdir()
         for name, room in (("imap-login", "imap-login"), ("pop3-login", "pop3-login"), ("submission-login", "submission-login"),
-                           ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
+                           ("managesieve-login", "managesieve-login"), ("auth", "auth"), ("auth-worker", "auth"), ("anvil", "anvil"), ("log", "log")):
             (libexec / name).symlink_to(tree / "src" / room / name)
         target = {"proxy": "y", "host": "127.0.0.1", "port": env.sink[protocol, tls_backend]}
         if tls_backend:
             target["ssl"] = "any-cert"
         implicit = client == "implicit"
+        program = {"sieve": "managesieve"}.get(protocol, protocol) + "-login"
         # Under instr.py the services run inside the wrapper, not the master.
         login = auth = ""
         if env.wrap:
             pre = " ".join(map(str, env.wrap))
-            login = f"executable = {pre} {libexec}/{protocol}-login\nchroot =\n"
+            login = f"executable = {pre} {libexec}/{program}\nchroot =\n"
             auth = f"executable = {pre} {libexec}/auth\n"
         users = ""
         if os.geteuid() == 0:
@@ -92,12 +93,12 @@ default_vsz_limit = 0
 default_client_limit = 20000
 default_process_limit = 7000
 
-[service {protocol}-login]
+[service {program}]
 {self.service}{login}
-[inet_listener {protocol}-login {protocol}]
+[inet_listener {program} {protocol}]
 port = {0 if implicit else env.port}
 
-[inet_listener {protocol}-login {protocol}s]
+[inet_listener {program} {protocol}s]
 port = {env.port if implicit else 0}
 ssl = yes
 

@@ -1,4 +1,4 @@
-"""A Dovecot of the test's own, as IMAP, POP3 and submission backend."""
+"""A Dovecot of the test's own, as IMAP, POP3, submission and ManageSieve backend."""
 import getpass
 import os
 import socket
@@ -12,7 +12,7 @@ BINARY = "/usr/sbin/dovecot"
 
 class Dovecot:
     """IMAP on `port`, IMAPS on `tls_port`, POP3 on `pop3_port` and `pop3s_port`, submission on `submission_port` and
-    `submissions_port`; mail in `directory`/mail, and what is submitted in `sink`. Believes what Postern says of the client."""
+    `submissions_port`, ManageSieve on `sieve_port` (over TLS: `sieves_port`); mail in `directory`/mail, and what is submitted in `sink`. Believes what Postern says of the client."""
 
     def __init__(self, directory, pair, extra=""):
         self.directory = directory
@@ -20,6 +20,7 @@ class Dovecot:
         self.pop3_port, self.pop3s_port = free_port(), free_port()
         self.submission_port, self.submissions_port = free_port(), free_port()
         self.sink = SmtpSink()
+        self.sieve_port, self.sieves_port = free_port(), free_port()
         self.log = directory / "dovecot.log"
         self._users = directory / "users"
         self._masters = directory / "masters"
@@ -54,12 +55,13 @@ class Dovecot:
                         f"mail_uid = {os.getuid()}\nmail_gid = {os.getgid()}\nfirst_valid_uid = 1\n"
                         "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
                         "service pop3-login {\n  chroot =\n}\nservice submission-login {\n  chroot =\n}\n"
+                        "service managesieve-login {\n  chroot =\n}\n"
                         f"service auth-worker {{\n  user = {me}\n}}\n")
         return f"""
 base_dir = {self.directory}/run
 state_dir = {self.directory}/state
 log_path = {self.log}
-protocols = imap pop3 submission
+protocols = imap pop3 submission sieve
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{self._pair.cert}
@@ -114,6 +116,16 @@ service pop3-login {{
   }}
   inet_listener pop3s {{
     port = {self.pop3s_port}
+    ssl = yes
+  }}
+}}
+service managesieve-login {{
+  service_count = 0
+  inet_listener sieve {{
+    port = {self.sieve_port}
+  }}
+  inet_listener sieves {{
+    port = {self.sieves_port}
     ssl = yes
   }}
 }}

@@ -13,6 +13,7 @@ from .procs import Child, alive, descendants, free_port, processes_in, program, 
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAMS = {"imap-login": "imap-login", "pop3-login": "pop3-login", "submission-login": "submission-login",
+            "managesieve-login": "managesieve-login",
             "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
 COLUMNS = ("proxy", "host", "port", "ssl", "starttls", "destuser", "pass", "master", "nopassword", "nologin",
            "proxy_timeout", "proxy_mech", "proxy_noauth", "forward_color")
@@ -59,6 +60,7 @@ class Postern:
         self.port, self.tls_port = free_port(), free_port()
         self.pop3_port, self.pop3s_port = free_port(), free_port()  # served if `protocols` has pop3
         self.submission_port, self.submissions_port = free_port(), free_port()  # likewise
+        self.sieve_port, self.sieves_port = free_port(), free_port()  # likewise (sieve)
         self.database = directory / "users.db"
         self.passwords = set()       # never to be seen in a log
         self.may_die = False         # a test that kills processes sets it
@@ -120,6 +122,10 @@ class Postern:
             text += section("service submission-login", self.service)
             text += section("inet_listener submission-login submission", {"port": self.submission_port})
             text += section("inet_listener submission-login submissions", {"port": self.submissions_port, "ssl": "yes"})
+        if "sieve" in self.settings["protocols"].split():
+            text += section("service managesieve-login", self.service)
+            text += section("inet_listener managesieve-login sieve", {"port": self.sieve_port})
+            text += section("inet_listener managesieve-login sieves", {"port": self.sieves_port, "ssl": "yes"})
         for name, keys in self.services.items():
             text += section(f"service {name}", keys)
         for name, keys in self.passdbs.items():
@@ -141,6 +147,8 @@ class Postern:
                 wait_for("the greeting", lambda: self._greets(self.pop3_port, b"+OK"), 30)
             if "submission" in self.settings["protocols"].split():
                 wait_for("the greeting", lambda: self._greets(self.submission_port, b"220 "), 30)
+            if "sieve" in self.settings["protocols"].split():
+                wait_for("the greeting", lambda: self._greets(self.sieve_port, b'"IMPLEMENTATION"'), 30)
             wait_for("anvil", lambda: self._confined("anvil"), 30)
         return self
 

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "../transcript/backend-replay.h"
-#include "lib/text.h"
 #include "pop3-login/pop3-dialogues.h"
 
 namespace postern::pop3_login {
@@ -27,15 +26,7 @@ class Pop3Replay final : public BackendReplay {
     return make_pop3_backend_dialogue(target);
   }
 
-  void learn(const std::string& command) override {
-    if (!command.starts_with("XCLIENT ")) return;
-    target_.session = field(command, "SESSION");
-    const auto client = IpAddress::parse(field(command, "ADDR"));
-    ASSERT_TRUE(client) << command;
-    target_.client = {
-        *client, static_cast<std::uint16_t>(decimal(field(command, "PORT"), 0, 65535).value_or(0))};
-    target_.ttl = static_cast<unsigned>(decimal(field(command, "TTL"), 0, 99).value_or(0));
-  }
+  void learn(const std::string& command) override { learn_xclient(command); }
 
   bool ends_reply(std::string_view /*line*/) const override { return true; }
 

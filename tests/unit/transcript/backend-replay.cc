@@ -122,6 +122,16 @@ std::string BackendReplay::passdb_field(std::string_view name) const {
   return field(config_, name);
 }
 
+void BackendReplay::learn_xclient(const std::string& command) {
+  if (!command.starts_with("XCLIENT ")) return;
+  target_.session = field(command, "SESSION");
+  const auto client = IpAddress::parse(field(command, "ADDR"));
+  ASSERT_TRUE(client) << command;
+  target_.client = {
+      *client, static_cast<std::uint16_t>(decimal(field(command, "PORT"), 0, 65535).value_or(0))};
+  target_.ttl = static_cast<unsigned>(decimal(field(command, "TTL"), 0, 99).value_or(0));
+}
+
 void BackendReplay::begin_connection() {
   const std::string user = config_.substr(0, config_.find(':'));
   const std::string destuser = passdb_field("destuser");

@@ -41,6 +41,8 @@ class BackendReplay {
 
   /// ` name=` of the passdb's reply, up to the next blank; "" if there is none.
   std::string passdb_field(std::string_view name) const;
+  /// learn() of protocols whose XCLIENT has `KEY=VALUE` between blanks.
+  void learn_xclient(const std::string& command);
   /// A new login on the same connection.
   void expect_reply() { replied_ = false; }
 

@@ -34,6 +34,7 @@ ClientSession::ClientSession(ServerContext& server, bool login)
       server_(server),
       environment_(server.environment()),
       login_(login),
+      connection_(server.next_connection()),
       cookie_(ServerContext::random_hex(16)) {
   // The order matters: Postfix and Exim take a SPID without a MECH before it for the wrong socket.
   wire::TabLine(output(), "VERSION").add(1).add(2).end();
@@ -44,7 +45,7 @@ ClientSession::ClientSession(ServerContext& server, bool login)
     line.end();
   }
   wire::TabLine(output(), "SPID").add(server.pid()).end();
-  wire::TabLine(output(), "CUID").add(server.next_connection()).end();
+  wire::TabLine(output(), "CUID").add(connection_).end();
   wire::TabLine(output(), "COOKIE").add(cookie_).end();
   wire::TabLine(output(), "DONE").end();
 }
@@ -168,7 +169,7 @@ void ClientSession::on_auth(std::string_view args) {
   Exchange& exchange = exchanges_[command.id];
   exchange.id = command.id;
   exchange.row = *row;
-  exchange.mech = (*row)->make();
+  exchange.mech = (*row)->make({server_.pid(), connection_, server_.started()});
   exchange.began = environment_.now();
   exchange.deadline = exchange.began + kRequestTimeout;
   const std::string service = command.properties.service;
@@ -305,6 +306,7 @@ void ClientSession::verify(Exchange& exchange) {
   }
   exchange.mech.reset();
   arm_sweep();
+  if (credentials.proof) return request.prove(std::move(credentials.proof), login_);
   request.authenticate(std::move(credentials.password), login_);
 }
 
@@ -351,6 +353,7 @@ void ClientSession::fail(Exchange& exchange, PassdbResult result) {
     environment_.raise_penalty(properties.rip, checksum(*exchange.request),
                                std::min(exchange.penalty + 1, kMaxPenalty));
   }
+  exchange.request->log_failure(result);
   exchange.phase = Phase::failed;
   failures_[exchange.id] = result;
   const Milliseconds wait = no_delay ? Milliseconds(0) : failure_wait(exchange, internal);
@@ -459,8 +462,10 @@ void ClientSession::sweep() {
   if (!exchanges_.empty()) arm_sweep();
 }
 
-/// Tells one tried password from another without keeping it.
+/// Tells one tried password from another without keeping it; 0 where none was seen, so that each
+/// try counts.
 std::uint32_t ClientSession::checksum(const Request& request) {
+  if (!request.has_password()) return 0;
   std::uint32_t crc = 0xffffffffU;
   const auto add = [&crc](std::string_view text) {
     for (const char c : text) {

@@ -91,7 +91,8 @@ class ClientSession final : public LineSession, private Request::Owner {
   bool login_;
   State state_ = State::handshake_version;
   unsigned minor_ = 0;
-  std::uint32_t pid_ = 0;  // of a login client
+  std::uint32_t pid_ = 0;     // of a login client
+  std::uint64_t connection_;  // CUID
   std::string cookie_;
   std::map<std::uint32_t, Exchange> exchanges_;
   std::map<std::uint32_t, PassdbResult> failures_;  // results of those in the failure delay

@@ -1,4 +1,5 @@
 // The walk through the passdbs.
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include "auth/request.h"
@@ -128,7 +129,7 @@ void Request::on_answer(const DbAnswer& answer) {
 /// An unknown name takes as long as a known one whose hash is slow.
 void Request::on_unknown() {
   log_info(passdb_->name, "unknown user" + given_password());
-  if (mode_ == Mode::verify && !passdb_->deny && !authenticated_ && passdb_->sample) {
+  if (mode_ == Mode::verify && !proof_ && !passdb_->deny && !authenticated_ && passdb_->sample) {
     StoredPassword like;
     like.scheme = passdb_->sample->scheme;
     like.data = passdb_->sample->data.copy();
@@ -140,6 +141,10 @@ void Request::on_unknown() {
 void Request::check_password() {
   const bool has_stored = stored_ && !stored_->empty();
   if (nopassword_) {
+    if (!has_stored && proof_) {
+      log_info(passdb_->name, "Requested PLAIN scheme, but we have a NULL password");
+      return end_passdb(PassdbResult::mismatch);
+    }
     if (!has_stored) {
       log_debug(passdb_->name, "Allowing any password");
       return end_passdb(PassdbResult::ok);
@@ -167,12 +172,24 @@ void Request::check_password() {
                                             : PassdbResult::mismatch);
   }
   if (mode_ == Mode::lookup) return end_passdb(PassdbResult::ok);
+  if (proof_) return check_proof(stored);
   if (stored.scheme->expensive(stored.data.reveal())) {
     passdb_->sample.emplace();
     passdb_->sample->scheme = stored.scheme;
     passdb_->sample->data = stored.data.copy();
   }
   compare(std::move(stored), false);
+}
+
+void Request::check_proof(const StoredPassword& stored) {
+  if (!is_in_clear(*stored.scheme)) {
+    log_info(passdb_->name,
+             fmt::format("Requested PLAIN scheme, but we have only {}", stored.scheme->name));
+    return end_passdb(PassdbResult::mismatch);
+  }
+  // As with passwords: an empty one is nobody's.
+  const bool right = !stored.data.empty() && proof_->matches(stored.data.reveal());
+  on_compared({right ? Verdict::match : Verdict::mismatch, {}});
 }
 
 /// @param for_show  the result does not matter: the user is unknown
@@ -213,7 +230,7 @@ void Request::on_compared(const VerifyResult& result) {
 /// What auth_verbose_passwords adds to a line about a failure.
 std::string Request::given_password() const {
   const config::PasswordLog& what = context_.settings.settings->auth_verbose_passwords;
-  if (!what.sha1 || mode_ != Mode::verify) return {};
+  if (!what.sha1 || mode_ != Mode::verify || proof_) return {};
   std::string hash = sha1_hex(password_.reveal());
   if (what.truncate != 0 && what.truncate < hash.size()) hash.resize(what.truncate);
   std::string out = " (SHA1 of given password: " + hash + ")";

@@ -147,6 +147,10 @@ const PasswordScheme* find_scheme(std::string_view name) noexcept {
   return nullptr;
 }
 
+bool is_in_clear(const PasswordScheme& scheme) noexcept {
+  return scheme.verify == &verify_plain;
+}
+
 std::string split_stored(std::string_view stored, std::string_view default_scheme,
                          StoredPassword& out) {
   std::string_view name = default_scheme;

@@ -43,6 +43,9 @@ struct PasswordScheme {
 
 const PasswordScheme* find_scheme(std::string_view name) noexcept;
 
+/// Whether what is stored is the password itself.
+bool is_in_clear(const PasswordScheme& scheme) noexcept;
+
 /// A stored password taken apart.
 struct StoredPassword {
   const PasswordScheme* scheme = nullptr;

@@ -37,7 +37,9 @@ void write_ok(WipingBuffer& out, std::uint32_t id, const Request& request, bool 
   }
   add_names(line, request);
   if (login_socket && fields.has("proxy")) {
-    if (!fields.has("pass")) line.key("pass", request.password().reveal());
+    // Who showed a proof has not told the password: then the database must have `pass`.
+    if (!fields.has("pass") && request.has_password())
+      line.key("pass", request.password().reveal());
     if (request.master_verified() && !fields.has("master"))
       line.key("master", request.master_user());
   }

@@ -195,6 +195,31 @@ void Request::log_info(std::string_view name, std::string_view text) const {
       passdb_ != nullptr ? passdb_->rules.verbose : config::Tristate::default_;
   if (verbose(own)) context_.environment.log(log::Level::info, prefix(name).append(text));
 }
+void Request::log_failure(PassdbResult result) const {
+  const config::AuthSettings& s = *context_.settings.settings;
+  if (!s.auth_log_failures || verbose(config::Tristate::default_)) return;
+  std::string_view why = "password mismatch";
+  switch (result) {
+    case PassdbResult::internal:
+      return;  // no fault of the client's, and told as an error
+    case PassdbResult::unknown:
+      why = "unknown user";
+      break;
+    case PassdbResult::disabled:
+      why = "user disabled";
+      break;
+    case PassdbResult::expired:
+      why = "password expired";
+      break;
+    case PassdbResult::ok:
+    case PassdbResult::next:
+    case PassdbResult::mismatch:
+    case PassdbResult::no_credentials:
+      break;
+  }
+  context_.environment.log(log::Level::info,
+                           fmt::format("{}Authentication failed ({})", prefix(mech_prefix()), why));
+}
 void Request::log_error(std::string_view name, std::string_view text) const {
   context_.environment.log(log::Level::error, prefix(name).append(text));
 }
@@ -307,6 +332,12 @@ std::optional<std::string_view> Request::variable(const config::VariableRef& ref
 
 void Request::authenticate(Secret password, bool resolve_proxy) {
   password_ = std::move(password);
+  resolve_proxy_ = resolve_proxy;
+  start_walk(Mode::verify);
+}
+
+void Request::prove(std::unique_ptr<sasl::PasswordProof> proof, bool resolve_proxy) {
+  proof_ = std::move(proof);
   resolve_proxy_ = resolve_proxy;
   start_walk(Mode::verify);
 }

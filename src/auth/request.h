@@ -15,6 +15,7 @@
 #include "config/settings.h"
 #include "config/variables.h"
 #include "lib/secret.h"
+#include "sasl/server.h"
 #include "wire/auth-request.h"
 
 /// One question about one user: the name is made into its final form, the passdbs are walked, the
@@ -98,6 +99,9 @@ class Request final : public Retirable {
   /// @param resolve_proxy  decide proxy_maybe and resolve `host` once the user is in (login
   /// sockets)
   void authenticate(Secret password, bool resolve_proxy);
+  /// The same for who shows a proof instead of the password: only a password stored in clear can
+  /// confirm it, and nopassword does not.
+  void prove(std::unique_ptr<sasl::PasswordProof> proof, bool resolve_proxy);
   /// PASS: the fields of a user, nothing is verified.
   void look_up();
   /// USER; after a successful authenticate() it goes on with what that gave.
@@ -116,6 +120,8 @@ class Request final : public Retirable {
   bool has_original_user() const noexcept { return has_original_; }
   const std::string& master_user() const noexcept { return master_user_; }
   const Secret& password() const noexcept { return password_; }
+  /// False: the client showed a proof of it.
+  bool has_password() const noexcept { return !proof_; }
   const FieldList& fields() const noexcept { return state_.fields; }
   const FieldList& userdb_fields() const noexcept { return state_.userdb; }
   /// The settings of its service.
@@ -129,6 +135,8 @@ class Request final : public Retirable {
   void log_info(std::string_view prefix, std::string_view text) const;  // auth_verbose
   void log_error(std::string_view prefix, std::string_view text) const;
   void log_debug(std::string_view prefix, std::string_view text) const;  // auth_debug
+  /// Why it failed, if auth_log_failures wants that told and auth_verbose has not told it.
+  void log_failure(PassdbResult result) const;
   std::string mech_prefix() const;  // lower case mechanism, or "auth"
 
   /// %variables of this request.
@@ -171,6 +179,7 @@ class Request final : public Retirable {
   void on_answer(const DbAnswer& answer);
   void on_unknown();
   void check_password();
+  void check_proof(const StoredPassword& stored);
   void compare(StoredPassword stored, bool for_show);
   void on_compared(const VerifyResult& result);
   void end_passdb(PassdbResult result);
@@ -208,6 +217,7 @@ class Request final : public Retirable {
   bool has_user_ = false;
   bool has_original_ = false;
   Secret password_;
+  std::unique_ptr<sasl::PasswordProof> proof_;
   bool resolve_proxy_ = false;
 
   State state_, before_;  // before_: as it was when the present database was asked

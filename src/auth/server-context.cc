@@ -22,6 +22,7 @@ ServerContext::ServerContext(Environment& environment, config::Snapshot snapshot
       config_(std::move(snapshot)),
       databases_(std::move(databases)),
       pid_(pid),
+      started_(environment.unix_time()),
       global_(config_.select("")),
       token_secret_(random_hex(kTokenSecret / 2)) {}
 

@@ -30,6 +30,8 @@ class ServerContext {
 
   Environment& environment() noexcept { return environment_; }
   std::uint32_t pid() const noexcept { return pid_; }
+  /// The unix time at which this process began.
+  std::int64_t started() const noexcept { return started_; }
   std::uint64_t next_connection() noexcept { return ++connections_; }
   /// The global settings.
   const config::AuthSettings& settings() const noexcept { return *global_; }
@@ -57,6 +59,7 @@ class ServerContext {
   config::AuthConfig config_;
   DatabaseSet databases_;
   std::uint32_t pid_;
+  std::int64_t started_;
   std::uint64_t connections_ = 0;
   std::shared_ptr<const config::AuthSettings> global_;
   std::map<const config::AuthSettings*, std::unique_ptr<RequestSettings>> compiled_;

@@ -16,7 +16,7 @@ class ExternalServer final : public ServerMech {
 
 }  // namespace
 
-std::unique_ptr<ServerMech> make_external_server() {
+std::unique_ptr<ServerMech> make_external_server(const ServerBinding& /*binding*/) {
   return std::make_unique<ExternalServer>();
 }
 

@@ -43,7 +43,7 @@ class LoginServer final : public ServerMech {
 
 }  // namespace
 
-std::unique_ptr<ServerMech> make_login_server() {
+std::unique_ptr<ServerMech> make_login_server(const ServerBinding& /*binding*/) {
   return std::make_unique<LoginServer>();
 }
 

@@ -26,7 +26,7 @@ class PlainServer final : public ServerMech {
 
 }  // namespace
 
-std::unique_ptr<ServerMech> make_plain_server() {
+std::unique_ptr<ServerMech> make_plain_server(const ServerBinding& /*binding*/) {
   return std::make_unique<PlainServer>();
 }
 

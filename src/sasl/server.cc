@@ -7,10 +7,11 @@
 namespace postern::sasl {
 namespace {
 
-constexpr std::array<ServerMechRow, 3> kMechs{{
+constexpr std::array<ServerMechRow, 4> kMechs{{
     {"PLAIN", "plaintext", true, false, &make_plain_server},
     {"LOGIN", "plaintext", false, false, &make_login_server},
     {"EXTERNAL", "", false, true, &make_external_server},
+    {"APOP", "private\tdictionary\tactive", true, false, &make_apop_server},
 }};
 
 }  // namespace

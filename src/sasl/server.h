@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,11 +12,28 @@
 /// for it out. A mechanism knows nothing of users; whoever drives it checks what it extracts.
 namespace postern::sasl {
 
+/// What shows that the client knows a password without being it. To be compared with the password
+/// in clear, so only a database that stores it that way can.
+class PasswordProof {
+ public:
+  virtual ~PasswordProof() = default;
+  /// In constant time for all proofs of one length.
+  virtual bool matches(std::string_view password) const = 0;
+};
+
 /// What a mechanism has learnt from the client.
 struct Credentials {
   std::string authcid;  // whose password it is
   std::string authzid;  // as whom to log in; empty: the same
   Secret password;
+  std::unique_ptr<PasswordProof> proof;  // instead of the password, where the mechanism has one
+};
+
+/// What an exchange is bound to: challenges of other servers, connections and times are not ours.
+struct ServerBinding {
+  std::uint64_t server = 0;      // pid of the auth process, as SPID told it
+  std::uint64_t connection = 0;  // of the login process, as CUID told it
+  std::int64_t started = 0;      // unix time at which the auth process began
 };
 
 /// What to do after a step.
@@ -27,7 +45,7 @@ enum class ServerStep : std::uint8_t {
 };
 
 /// One exchange. Source: RFC 4616 (PLAIN), draft-murchison-sasl-login-00 (LOGIN), RFC 4422 appendix
-/// A (EXTERNAL).
+/// A (EXTERNAL), RFC 1939 (APOP).
 class ServerMech {
  public:
   virtual ~ServerMech() = default;
@@ -44,14 +62,15 @@ struct ServerMechRow {
   std::string_view flags;  // of the MECH line, TAB-separated
   bool nul_allowed;        // a NUL byte in what the client sends is part of the mechanism
   bool external;           // who it is, is known from outside: its certificate
-  std::unique_ptr<ServerMech> (*make)();
+  std::unique_ptr<ServerMech> (*make)(const ServerBinding& binding);
 };
 
 /// The row of a mechanism, by its name in any case; nullptr if there is none.
 const ServerMechRow* find_server_mech(std::string_view name) noexcept;
 
-std::unique_ptr<ServerMech> make_plain_server();     // mech-plain.cc
-std::unique_ptr<ServerMech> make_login_server();     // mech-login.cc
-std::unique_ptr<ServerMech> make_external_server();  // mech-external.cc
+std::unique_ptr<ServerMech> make_plain_server(const ServerBinding& binding);     // mech-plain.cc
+std::unique_ptr<ServerMech> make_login_server(const ServerBinding& binding);     // mech-login.cc
+std::unique_ptr<ServerMech> make_external_server(const ServerBinding& binding);  // mech-external.cc
+std::unique_ptr<ServerMech> make_apop_server(const ServerBinding& binding);      // mech-apop.cc
 
 }  // namespace postern::sasl

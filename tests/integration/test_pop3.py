@@ -1,20 +1,16 @@
 """POP3: logins through Postern to a real Dovecot, what is refused, and backends that are away or misbehave."""
+import base64
 import hashlib
-import os
 import poplib
-import queue
 import re
-import socket
-import subprocess
-import threading
 import time
 
 import pytest
 
 from harness.imap import Imap
 from harness.pop3 import Pop3, plain
-from harness.postern import installed
 from harness.procs import free_port, wait_for
+from harness.scripted_auth import ScriptedAuth
 
 FAILED = "-ERR [AUTH] Authentication failed."
 UNAVAILABLE = "-ERR [SYS/TEMP] Account is temporarily unavailable."
@@ -69,7 +65,6 @@ class TestAccepted:
     def test_auth_with_a_challenge(self, gate, account, mechanism):
         name, password = account()
         gate.start()
-        import base64
         words = [plain(name, password)] if mechanism == "PLAIN" else [
             base64.b64encode(word.encode()).decode() for word in (name, password)]
         with Pop3(gate.pop3_port) as client:
@@ -188,29 +183,6 @@ class TestAccepted:
             assert " OK " in second.command("NOOP")[-1]
 
 
-@pytest.mark.skipif(not installed("curl"), reason="no curl")
-class TestCurl:
-    def curl(self, *arguments):
-        return subprocess.run(["curl", "-sS", "--max-time", "30", *[str(a) for a in arguments]], capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL)
-
-    @pytest.mark.parametrize("way", ["plain", "stls", "implicit"])
-    def test_fetches_the_message(self, gate, account, authority, way):
-        name, password = account()
-        gate.start()
-        scheme, port = ("pop3s", gate.pop3s_port) if way == "implicit" else ("pop3", gate.pop3_port)
-        options = ["--cacert", authority.cert] + (["--ssl-reqd"] if way == "stls" else [])
-        done = self.curl(*options, "-u", f"{name}:{password}", f"{scheme}://localhost:{port}/1")
-        assert done.returncode == 0, done.stderr
-        assert "the pop3 gate.." in done.stdout
-
-    def test_is_refused_with_a_wrong_password(self, gate, account):
-        name, _ = account()
-        gate.start()
-        done = self.curl("-u", f"{name}:not-it", f"pop3://127.0.0.1:{gate.pop3_port}/")
-        assert done.returncode == 67, (done.returncode, done.stderr)  # curl's "login denied"
-
-
 class TestPoplib:
     def test_reads_and_deletes_after_stls(self, gate, account, tls):
         name, password = account()
@@ -223,15 +195,6 @@ class TestPoplib:
         assert client.stat()[0] == 1
         assert b"the pop3 gate.." in client.retr(1)[1]
         client.dele(1)
-        client.quit()
-
-    def test_over_tls_from_the_start(self, gate, account, tls):
-        name, password = account()
-        gate.start()
-        client = poplib.POP3_SSL("localhost", gate.pop3s_port, context=tls, timeout=20)
-        client.user(name)
-        client.pass_(password)
-        assert client.list()[1][0].startswith(b"1 ")
         client.quit()
 
 
@@ -458,52 +421,27 @@ class TestBackends:
         assert fake.received == b""
 
 
-class ScriptedAuth:
-    """An auth server that offers PLAIN and APOP, knows one secret and can forget its connections."""
-
-    def __init__(self, path, secret):
-        self.secret, self.requests, self.connections = secret, queue.Queue(), 0
-        self.open = []
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
-        os.chmod(path, 0o666)
-        self.listener.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self.open.append(connection)
-            connection.sendall(f"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tAPOP\tprivate\tdictionary\tactive\n"
-                               f"SPID\t{os.getpid()}\nCUID\t{self.connections}\nCOOKIE\t{'0' * 32}\nDONE\n".encode())
-            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
-
-    def _read(self, connection):
-        import base64
-        for line in connection.makefile("rb"):
-            fields = line.decode().rstrip("\n").split("\t")
-            if fields[0] != "AUTH":
-                continue
-            self.requests.put(fields)
-            challenge, name, digest = base64.b64decode(fields[-1].removeprefix("resp=")).split(b"\0", 2)
-            good = hashlib.md5(challenge + self.secret).digest() == digest
-            answer = "OK\t{0}\tuser={1}\tnologin\treason=APOP is right" if good else "FAIL\t{0}\tuser={1}"
-            connection.sendall((answer.format(fields[1], name.decode()) + "\n").encode())
+def knows(secret):
+    """What an auth server says that knows one password."""
+    def answer(fields):
+        challenge, name, digest = base64.b64decode(fields[-1].removeprefix("resp=")).split(b"\0", 2)
+        good = hashlib.md5(challenge + secret).digest() == digest
+        return (f"OK\t{fields[1]}\tuser={name.decode()}\tnologin\treason=APOP is right" if good
+                else f"FAIL\t{fields[1]}\tuser={name.decode()}")
+    return answer
 
 
 class TestApop:
+    """Postern's own auth has it, too: test_mechanisms.py."""
+
     @pytest.fixture
     def scripted(self, gate):
-        auth = ScriptedAuth(gate.directory / "auth.sock", b"tanstaaf")
+        auth = ScriptedAuth(gate.directory / "auth.sock", ["PLAIN", "APOP"], knows(b"tanstaaf"))
         gate.settings["auth_socket_path"] = str(gate.directory / "auth.sock")
         gate.settings["protocols"] = "pop3 imap"
         gate.start()
         yield auth
-        auth.listener.close()
+        auth.close()
 
     @staticmethod
     def apop(client, secret):
@@ -528,8 +466,7 @@ class TestApop:
     def test_ends_with_the_connection_that_the_challenge_was_for(self, gate, scripted):
         with Pop3(gate.pop3_port) as client:
             wait_for("imap-login and pop3-login", lambda: scripted.connections == 2)
-            for connection in scripted.open:  # whichever is whose
-                connection.shutdown(socket.SHUT_RDWR)
+            scripted.drop()  # whichever is whose
             wait_for("both again", lambda: scripted.connections == 4)
             time.sleep(0.3)
             assert self.apop(client, b"tanstaaf") == ""

@@ -35,8 +35,12 @@ class Dovecot:
             os.chown(directory / "mail", nobody.pw_uid, nobody.pw_gid)
 
     def add_user(self, name, password):
+        self.add_users({name: password})
+
+    def add_users(self, passwords):
+        """Several at once: name -> password."""
         with open(self._users, "a") as users:
-            users.write(f"{name}:{{PLAIN}}{password}\n")
+            users.write("".join(f"{name}:{{PLAIN}}{password}\n" for name, password in passwords.items()))
         if self._child:
             time.sleep(1.05)  # Dovecot looks at its file at most once a second
 

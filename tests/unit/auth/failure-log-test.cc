@@ -1,0 +1,50 @@
+// auth_log_failures: who fails is told at once, whoever asked and whatever is stored.
+#include "fixture.h"
+#include "lib/text.h"
+
+namespace postern::auth {
+namespace {
+
+/// What is logged of one PLAIN login with the password "wrong-1".
+std::vector<std::string> logged(const std::string& user, const Keys& settings) {
+  ScratchDir dir;
+  TestConfig config;
+  config.settings = settings;
+  config.settings.emplace_back("auth_failure_delay", "0");
+  config.passdbs = {
+      {{"driver", "passwd-file"},
+       {"passwd_file_path", dir.write("denied", "denied:\n")},
+       {"deny", "yes"}},
+      {{"driver", "passwd-file"},
+       {"passwd_file_path", dir.write("users", "alice:{PLAIN}secret\nbroken:{NOSUCH}x\n")}}};
+  Server server(config);
+  const auto client = server.client(false);
+  const std::string nul(1, '\0');
+  client->feed(
+      "VERSION\t1\t2\nCPID\t77\nAUTH\t1\tPLAIN\tservice=imap\trip=192.0.2.9\tsession=s1\tresp=" +
+      base64_encode(nul + user + nul + "wrong-1") + "\n");
+  server.env.run();
+  EXPECT_TRUE(take_lines(*client).back().starts_with("FAIL\t1"));
+  return server.env.lines;
+}
+
+using Lines = std::vector<std::string>;
+
+TEST(FailureLog, TellsEachFailureAndItsKind) {
+  EXPECT_EQ(logged("alice", {}),
+            Lines{"Info: plain(alice,192.0.2.9,<s1>): Authentication failed (password mismatch)"});
+  EXPECT_EQ(logged("nobody", {}),
+            Lines{"Info: plain(nobody,192.0.2.9,<s1>): Authentication failed (unknown user)"});
+  EXPECT_EQ(logged("denied", {}),
+            Lines{"Info: plain(denied,192.0.2.9,<s1>): Authentication failed (user disabled)"});
+  EXPECT_EQ(logged("al\nice", {}),
+            Lines{"Info: plain(?,192.0.2.9,<s1>): Authentication failed (unknown user)"});
+}
+
+TEST(FailureLog, LeavesItToAuthVerboseAndTheOperator) {
+  EXPECT_EQ(logged("alice", {{"auth_verbose", "yes"}}).size(), 2U);  // unknown to the first
+  EXPECT_EQ(logged("alice", {{"auth_log_failures", "no"}}), Lines{});
+}
+
+}  // namespace
+}  // namespace postern::auth

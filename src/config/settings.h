@@ -21,6 +21,7 @@ namespace postern::config {
 enum class Ssl : std::uint8_t { no, yes, required };
 enum class TlsVersion : std::uint8_t { any, tls1, tls1_1, tls1_2, tls1_3, latest };
 enum class LoginCompat : std::uint8_t { none, dovecot_2_3 };
+enum class LoginLogStyle : std::uint8_t { dovecot_2_3, dovecot_2_4 };
 enum class ForwardLevel : std::uint8_t { dovecot_2_3, dovecot_2_4 };
 enum class SyslogFacility : std::uint8_t {
   auth,

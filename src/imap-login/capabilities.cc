@@ -9,7 +9,9 @@
 namespace postern::imap_login {
 namespace {
 
-constexpr std::string_view kBase = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE";
+constexpr std::string_view kFirst = "IMAP4rev1";
+constexpr std::string_view kRev2 = " IMAP4rev2";
+constexpr std::string_view kBase = " SASL-IR LOGIN-REFERRALS ID ENABLE IDLE";
 
 bool login_is_disabled(const login::ClientContext& context) {
   if (!context.security.secured) return !login::plaintext_permitted(context);
@@ -26,7 +28,9 @@ std::string pre_login_capabilities(const login::ClientContext& context) {
   std::string out;
   const bool adds = own.starts_with('+');
   if (own.empty() || adds) {
-    out = kBase;
+    out = kFirst;
+    if (settings.imap4rev2_enable) out += kRev2;
+    out += kBase;
     if (adds) own = trim(own.substr(1));
     if (!own.empty()) out.append(" ").append(own);
     out += settings.imap_literal_minus ? " LITERAL-" : " LITERAL+";

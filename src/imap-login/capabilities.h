@@ -6,7 +6,8 @@
 
 namespace postern::imap_login {
 
-/// The capability list before login: base words (or imap_capability), LITERAL+ or LITERAL-,
+/// The capability list before login: base words (or imap_capability; IMAP4rev2 with
+/// imap4rev2_enable), LITERAL+ or LITERAL-,
 /// STARTTLS and LOGINDISABLED where they apply, and AUTH= for each mechanism that may be used as
 /// the connection stands, in the auth server's order.
 std::string pre_login_capabilities(const login::ClientContext& context);

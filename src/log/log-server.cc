@@ -112,7 +112,7 @@ LogServer::LogServer(service::Service& service, const config::LogSettings& setti
   }
   if (std::any_of(by_level_.begin(), by_level_.end(), [](const auto& file) { return !file; })) {
     syslog_ = std::make_unique<SyslogOutput>(facility_number(settings.syslog_facility),
-                                             settings.instance_name, std::move(syslog_socket));
+                                             settings.syslog_ident, std::move(syslog_socket));
   }
   flush_.start(service_.loop(), io::Callback<>::to<&LogServer::on_flush>(*this));
   retry_.start(service_.loop(), io::Callback<>::to<&LogServer::on_retry>(*this));

@@ -157,7 +157,7 @@ void Client::authenticate() {
   if (facts_.attempts++ == 0) first_attempt_ = now;
   auth_started_ = now;
   facts_.pending = EndFacts::Pending::none;
-  facts_.auth_lost = facts_.backend_refused = facts_.has_outcome = false;
+  facts_.auth_lost = facts_.backend_refused = facts_.has_outcome = facts_.aborted = false;
   std::optional<AuthResult> refused = refuse(request);
   // A refused LOGIN does not get as far as a mechanism; its user is known once that is logged.
   const bool plaintext = refused && refused->outcome == Outcome::plaintext_refused;
@@ -221,6 +221,7 @@ void Client::fail(const AuthResult& result) {
   if (result.outcome == Outcome::aborted) {
     // Dovecot's flag that a response is awaited stays set, and its remark with it.
     facts_.pending = EndFacts::Pending::client_response;
+    facts_.aborted = true;
   } else if (result.outcome != Outcome::plaintext_refused &&
              result.outcome != Outcome::tls_required) {
     facts_.has_outcome = true;

@@ -6,6 +6,17 @@
 #include "login-common/proxy-log.h"
 
 namespace postern::login {
+namespace {
+
+/// The same in Dovecot 2.4's words.
+std::string reason_24(std::string_view reason) {
+  if (reason == "Aborted login by logging out") return "Logged out";
+  // 2.3's POP3 says it twice.
+  if (reason.starts_with(kDisconnected)) reason.remove_prefix(kDisconnected.size());
+  return std::string(reason);
+}
+
+}  // namespace
 
 /// Made at first use: a trusted hop may have named it, or changed the address that is in it.
 const std::string& Client::session() {
@@ -83,8 +94,16 @@ void Client::log_end(std::string_view prefix, std::string_view words) {
   // auth.
   if (state_ == State::handshake) facts_.greeted = true;
   facts_.certificate = certificate_fact();
-  std::string message = std::string(words) + close_reason_;
-  const std::string remark = with_remark_ ? end_remark(facts_) : std::string();
+  facts_.handshaking = tls_handshaking_;
+  std::string message;
+  std::string remark;
+  if (settings_->login_log_style == config::LoginLogStyle::dovecot_2_4 && words == kDisconnected) {
+    message = "Login aborted: " + reason_24(close_reason_);
+    if (with_remark_) remark = end_remark_24(facts_);
+  } else {
+    message = std::string(words) + close_reason_;
+    if (with_remark_) remark = end_remark(facts_);
+  }
   if (!remark.empty()) message += " " + remark;
   // A balancer's or monitor's knock is no news.
   if (facts_.attempts == 0 && any_contains(settings_->login_healthcheck_networks, seen_remote_)) {

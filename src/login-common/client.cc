@@ -463,6 +463,8 @@ void Client::notice() {
 
 void Client::disconnect(Bye kind, std::string_view text, std::string_view reason) {
   if (state_ >= State::closing) return;
+  if (kind == Bye::shutdown) facts_.ending = EndFacts::Ending::shutdown;
+  if (kind == Bye::resource) facts_.ending = EndFacts::Ending::full;
   // Inside a handshake no word can be said.
   if (tls_handshaking_) {
     close(reason);

@@ -176,7 +176,7 @@ class Client final : public AuthListener {
   std::string ssl_text() const;
   void log_line(log::Level level, std::string_view message);
   /// @param prefix  of the line, before what login_log_format makes
-  void log_end(std::string_view prefix = {}, std::string_view words = "Disconnected: ");
+  void log_end(std::string_view prefix = {}, std::string_view words = kDisconnected);
   EndFacts::Certificate certificate_fact() const noexcept;
   std::uint64_t seconds_since(io::TimePoint when) const noexcept;
   bool compat() const noexcept;

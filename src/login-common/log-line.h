@@ -49,6 +49,9 @@ class LogElements {
 /// The elements for `settings`: compiled once for each format, few formats kept.
 const LogElements& log_elements(const config::LoginSettings& settings);
 
+/// What begins the line about a client that did not get through.
+inline constexpr std::string_view kDisconnected = "Disconnected: ";
+
 /// What decides the remark in brackets behind a reason.
 struct EndFacts {
   bool greeted = false;
@@ -67,6 +70,9 @@ struct EndFacts {
     missing,
     no_tls,  // nor could there be one
   } certificate = Certificate::irrelevant;
+  bool handshaking = false;  // TLS has begun and is not done
+  bool aborted = false;      // the client took its last attempt back
+  enum class Ending : std::uint8_t { client, full, shutdown } ending = Ending::client;
   bool auth_lost = false;  // the connection to auth died during a request
   bool backend_refused = false;
   bool has_outcome = false;  // of the last failure, where it sets one
@@ -77,5 +83,8 @@ struct EndFacts {
 };
 /// "(auth failed, 1 attempts in 2 secs)"; empty if nothing fits.
 std::string end_remark(const EndFacts& facts);
+/// The same in Dovecot 2.4's words, and as its code: "(auth failed, 1 attempts in 2 secs)
+/// (auth_failed)". See end-remark-24.cc.
+std::string end_remark_24(const EndFacts& facts);
 
 }  // namespace postern::login

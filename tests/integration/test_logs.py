@@ -1,19 +1,13 @@
 """Log lines are Dovecot's, word for word, and hold no secret."""
 import base64
 import os
-import pathlib
 import re
-import shutil
 import signal
-import subprocess
-
-import pytest
 
 from harness.imap import Imap
 from harness.procs import wait_for
 
 STAMP = r"^[A-Z][a-z]{2} [ 0-3]\d \d\d:\d\d:\d\d imap-login: Info: "
-FILTER = pathlib.Path(os.environ.get("FAIL2BAN_FILTER", "/etc/fail2ban/filter.d/dovecot.conf"))
 SESSION = r"session=<[A-Za-z0-9+/]{16}>$"
 
 
@@ -136,30 +130,3 @@ def test_log_lines_can_go_to_standard_error(postern):
     with Imap(postern.port) as client:
         client.command("LOGOUT")
     wait_for("the line", lambda: "imap-login: Info: Disconnected: Aborted login" in postern.output())
-
-
-@pytest.mark.skipif(not (shutil.which("fail2ban-regex") and FILTER.exists()), reason="no fail2ban")
-def test_the_filter_of_fail2ban_for_dovecot_finds_attackers_and_nobody_else(postern, user):
-    """Lines as syslog has them: without "Info: "."""
-    name, password = user()
-    postern.start()
-    with Imap(postern.port, source=("127.0.0.12", 0)) as client:  # not secured, and does it all the same
-        client.command("AUTHENTICATE PLAIN " + base64.b64encode(b"\0bob\0wrong-2").decode())
-    with Imap(postern.port) as client:
-        for command in (f"LOGIN {name} wrong-1", "LOGIN nobody-knows-me wrong-1"):
-            client.command(command)
-    with Imap(postern.port, source=("127.0.0.13", 0)):
-        pass
-    with Imap(postern.port) as client:
-        assert client.login(name, password).startswith("OK ")
-    postern.wait_log("Disconnected by client")
-    lines = [re.sub(r"^(.{15}) ([\w-]+): (?:Info|Warning|Error): ", r"\1 host \2: ", line)
-             for line in postern.log_text().splitlines()]
-    log = postern.directory / "syslog"
-    log.write_text("\n".join(lines) + "\n")
-    done = subprocess.run(["fail2ban-regex", "--print-all-matched", str(log), str(FILTER)], capture_output=True, text=True,
-                          timeout=60)
-    found = done.stdout.partition("Matched line(s):")[2].partition("`-")[0].splitlines()
-    assert any("rip=127.0.0.12" in line and "disallowed plaintext auth" in line for line in found), done.stdout
-    assert any("(auth failed, 2 attempts in" in line for line in found), done.stdout
-    assert not any("127.0.0.13" in line or "proxy(" in line for line in found), done.stdout

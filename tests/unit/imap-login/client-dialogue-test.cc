@@ -108,6 +108,10 @@ TEST_F(ImapClient, TakesCapabilitiesFromTheSettings) {
   settings_.imap_literal_minus = true;
   settings_.imap_capability = "+ XA  XB";
   EXPECT_EQ(list(), "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE XA  XB LITERAL- AUTH=PLAIN");
+  settings_.imap4rev2_enable = true;
+  EXPECT_EQ(list(),
+            "IMAP4rev1 IMAP4rev2 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE XA  XB LITERAL- "
+            "AUTH=PLAIN");
   settings_.imap_capability = "IMAP4rev1 ONLY";
   EXPECT_EQ(list(), "IMAP4rev1 ONLY AUTH=PLAIN");
 }

@@ -1,4 +1,4 @@
-"""Clients people use, through Postern to a real Dovecot."""
+"""Clients people use, through Postern to a real Dovecot. All with all protocols: test_client_matrix.py."""
 import hashlib
 import imaplib
 import random
@@ -8,42 +8,6 @@ import subprocess
 import pytest
 
 from harness.postern import installed
-
-
-def curl(*arguments):
-    return subprocess.run(["curl", "-sS", "--max-time", "30", *[str(a) for a in arguments]], capture_output=True,
-                          text=True, stdin=subprocess.DEVNULL)
-
-
-@pytest.mark.skipif(not installed("curl"), reason="no curl")
-class TestCurl:
-    def test_logs_in_over_imaps_and_lists_the_mailboxes(self, postern, user, authority):
-        name, password = user()
-        postern.start()
-        done = curl("--cacert", authority.cert, "-u", f"{name}:{password}", f"imaps://localhost:{postern.tls_port}/")
-        assert done.returncode == 0, done.stderr
-        assert "INBOX" in done.stdout
-
-    def test_logs_in_over_imap_with_starttls(self, postern, user, authority):
-        name, password = user()
-        postern.start()
-        done = curl("--ssl-reqd", "--cacert", authority.cert, "-u", f"{name}:{password}",
-                    f"imap://localhost:{postern.port}/")
-        assert done.returncode == 0, done.stderr
-        assert "INBOX" in done.stdout
-
-    def test_logs_in_over_plain_imap_from_the_host_itself(self, postern, user):
-        name, password = user()
-        postern.start()
-        done = curl("-u", f"{name}:{password}", f"imap://127.0.0.1:{postern.port}/")
-        assert done.returncode == 0, done.stderr
-        assert "INBOX" in done.stdout
-
-    def test_is_refused_with_a_wrong_password(self, postern, user):
-        name, _ = user()
-        postern.start()
-        done = curl("-u", f"{name}:not-it", f"imap://127.0.0.1:{postern.port}/")
-        assert done.returncode == 67, (done.returncode, done.stderr)  # curl's "login denied"
 
 
 class TestImaplib:
@@ -58,14 +22,6 @@ class TestImaplib:
         assert b"body" in client.fetch("1", "(BODY[])")[1][0][1]
         assert client.logout()[0] == "BYE"
 
-    def test_logs_in_after_starttls(self, postern, user, tls):
-        name, password = user()
-        postern.start()
-        client = imaplib.IMAP4("localhost", postern.port)
-        assert client.starttls(tls)[0] == "OK"
-        assert client.login(name, password)[0] == "OK"
-        client.logout()
-
     def test_authenticates_with_sasl_plain(self, postern, user, tls):
         name, password = user()
         postern.start()
@@ -79,22 +35,6 @@ class TestImaplib:
         client = imaplib.IMAP4_SSL("localhost", postern.tls_port, ssl_context=tls)
         assert client.authenticate("PLAIN", lambda _: f"\0{name}\0{password}".encode())[0] == "OK"
         client.logout()
-
-
-def s_client(arguments, text):
-    return subprocess.run(["openssl", "s_client", "-quiet", "-verify_return_error", *[str(a) for a in arguments]],
-                          input=text, capture_output=True, text=True, timeout=30)
-
-
-@pytest.mark.parametrize("way", ["starttls", "implicit"])
-def test_openssl_s_client_verifies_the_certificate_and_logs_in(postern, user, authority, way):
-    name, password = user()
-    postern.start()
-    port = postern.port if way == "starttls" else postern.tls_port
-    arguments = ["-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-verify_hostname", "localhost",
-                 "-CAfile", authority.cert, "-ign_eof"] + (["-starttls", "imap"] if way == "starttls" else [])
-    done = s_client(arguments, f"a LOGIN {name} {password}\r\nb LIST \"\" INBOX\r\nc LOGOUT\r\n")
-    assert "a OK" in done.stdout and "INBOX" in done.stdout and "c OK" in done.stdout, done.stdout + done.stderr
 
 
 def message(number):

@@ -306,6 +306,55 @@ TEST(Tls, IsListedGloballyAndForEachFilterThatChangesIt) {
 
 // -- -n and -a --
 
+class TlsFiles : public ::testing::Test {
+ protected:
+  TestDirectory directory;
+  std::string cert = directory.write("cert.pem", "certificate 1\n");
+  std::string key = directory.write("key.pem", "key 1\n");
+
+  Configuration load() const {
+    Loaded loaded = load_text("ssl_cert = <" + cert + "\nssl_key = <" + key + "\nssl_dh = <" + key +
+                                  "\n" + std::string(kLeast),
+                              "test.conf", true);
+    EXPECT_TRUE(loaded.configuration);
+    return std::move(*loaded.configuration);
+  }
+};
+
+TEST_F(TlsFiles, AreEachNamedOnce) {
+  EXPECT_EQ(load().tls_files(), (Texts{cert, key}));
+}
+
+TEST_F(TlsFiles, AreReadAgainAndOnlyThose) {
+  const Configuration before = load();
+  Texts errors;
+  EXPECT_FALSE(before.with_present_files({cert, key}, errors)) << "nothing has changed";
+  directory.write("cert.pem", "certificate 2\n");
+  directory.write("key.pem", "key 2\n");
+  const auto after = before.with_present_files({cert}, errors);
+  ASSERT_TRUE(after);
+  EXPECT_TRUE(errors.empty());
+  const auto tls = after->tls();
+  EXPECT_EQ(tls.front().settings->ssl_cert.reveal(), "certificate 2\n");
+  EXPECT_EQ(tls.front().settings->ssl_key.reveal(), "key 1\n");
+  EXPECT_EQ(before.tls().front().settings->ssl_cert.reveal(), "certificate 1\n");
+  // Everything else is what it was.
+  EXPECT_EQ(after->print_changed(), before.print_changed());
+  EXPECT_EQ(after->services().size(), before.services().size());
+}
+
+TEST_F(TlsFiles, ThatCannotBeReadKeepWhatTheyHad) {
+  const Configuration before = load();
+  std::filesystem::remove(key);
+  directory.write("cert.pem", "certificate 2\n");
+  Texts errors;
+  const auto after = before.with_present_files({cert, key}, errors);
+  ASSERT_TRUE(after);
+  ASSERT_EQ(errors.size(), 1U) << "one file, though two settings have it";
+  EXPECT_NE(errors[0].find("No such file"), std::string::npos) << errors[0];
+  EXPECT_EQ(after->tls().front().settings->ssl_key.reveal(), "key 1\n");
+}
+
 TEST(Print, SaysNothingOfDefaults) {
   const std::string text =
       good("ssl = yes\nprotocols = none\nlisten = *,::\n[service auth]\nprocess_limit = 1\n")

@@ -102,6 +102,7 @@ class Bench final : public ServiceRun::Host, public Child::Owner {
     if (const auto* done = std::get_if<DoneMessage>(&message)) questions.on_done(child, *done);
   }
   void on_channel_end(Child& /*child*/, std::string_view /*why*/) noexcept override {}
+  void on_child_started(ServiceRun& /*run*/, Child& /*child*/) noexcept override {}
   void on_child_ready(ServiceRun& /*run*/, Child& /*child*/) noexcept override {}
   void on_connect_request(ServiceRun& /*run*/, Child& /*child*/,
                           const ConnectMessage& /*request*/) noexcept override {}

@@ -378,19 +378,6 @@ class TestRefused:
             assert client.login("local", "pw-local-12") == 'BYE "Internal login failure. Refer to server log for more information."'
             assert client.at_end()
 
-    def test_other_protocols_by_alpn_T_TLS_09(self, gate, authority):
-        import ssl
-        gate.start()
-        for names, chosen in ((["managesieve"], "managesieve"), (["imap"], None)):
-            context = ssl.create_default_context(cafile=str(authority.cert))
-            context.set_alpn_protocols(names)
-            if chosen:
-                with Sieve(gate.sieves_port, context) as client:
-                    assert client.socket.selected_alpn_protocol() == chosen
-            else:
-                with pytest.raises(ssl.SSLError):
-                    Sieve(gate.sieves_port, context)
-
 
 def send_to(gate, port, **fields):
     gate.add_user("u1", "pw-of-u1-3b9d", **{"proxy": "y", "host": "127.0.0.1", "port": port, **fields})

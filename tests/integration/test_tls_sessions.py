@@ -8,18 +8,20 @@ import pytest
 from harness.imap import Imap, trusting
 from harness.openssl import s_client
 from harness.pop3 import Pop3
+from harness.sieve import Sieve
 from harness.smtp import Smtp
 
 MODES = {"one process a client": {"service_count": "1", "client_limit": "1", "process_limit": "50"},
          "several processes": {"service_count": "0", "process_min_avail": "3", "client_limit": "1", "process_limit": "10"}}
 DOORS = {"imap": (Imap, "port", "starttls"), "imaps": (Imap, "tls_port", None), "pop3": (Pop3, "pop3_port", "stls"), "pop3s": (Pop3, "pop3s_port", None),
-         "submission": (Smtp, "submission_port", "starttls"), "submissions": (Smtp, "submissions_port", None)}
+         "submission": (Smtp, "submission_port", "starttls"), "submissions": (Smtp, "submissions_port", None),
+         "sieve": (Sieve, "sieve_port", "starttls"), "sieves": (Sieve, "sieves_port", None)}
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 @pytest.fixture
 def gate(postern):
-    postern.settings["protocols"] = "imap pop3 submission"
+    postern.settings["protocols"] = "imap pop3 submission sieve"
     return postern
 
 
@@ -193,7 +195,7 @@ class TestBeforeTls:
             client.starttls(trusting(authority.cert))
             assert client.login(name, password).startswith("OK ")
 
-    @pytest.mark.parametrize("door,own", [("imaps", ["imap"]), ("pop3s", ["pop3"]), ("submissions", ["submission"])])
+    @pytest.mark.parametrize("door,own", [("imaps", ["imap"]), ("pop3s", ["pop3"]), ("submissions", ["submission"]), ("sieves", ["managesieve"])])
     def test_each_protocol_answers_to_its_own_name_T_TLS_09(self, gate, authority, door, own):
         gate.start()
         kind, port, _ = DOORS[door]

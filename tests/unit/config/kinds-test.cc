@@ -27,6 +27,15 @@ void expect_bad(std::initializer_list<const char*> texts, std::string_view choic
   }
 }
 
+TEST(HostName, StandsInGreetingsAsItIs) {
+  for (const char* text :
+       {"", "mail", "mail.example.com", "a_b-c.d", "[192.0.2.1]", "[IPv6:::1]"}) {
+    EXPECT_EQ(canonical<kinds::host_name>(text), text);
+  }
+  expect_bad<kinds::host_name>({"a b", "a\r\nb", "a<b", "m\xc3\xa4il", "%h"});
+  expect_bad<kinds::host_name>({std::string(256, 'a').c_str()});
+}
+
 TEST(Boolean, IsYesOrNoAsDovecotReadsIt) {
   for (const char* text : {"yes", "YES", "y", "Y", "1"}) {
     EXPECT_EQ(canonical<kinds::boolean>(text), "yes") << text;

@@ -95,6 +95,17 @@ TEST(Loader, WarnsOfWhatDovecotHasAndPosternHasNot) {
   EXPECT_TRUE(any_contains_text(errors_of(loaded), "ssl = yes, but ssl_cert is not set"));
 }
 
+TEST(Loader, WarnsOfCapabilitiesThatSmtpHasNot) {
+  const Loaded loaded = load_text(
+      "ssl = no\nsubmission_backend_capabilities = dsn 8BITMIMES\n[protocol submission]\n"
+      "submission_backend_capabilities = XFOO\n[passdb p]\ndriver = static\n",
+      "test.conf", false);
+  EXPECT_EQ(warnings_of(loaded),
+            (Texts{"2: Unknown SMTP capability in submission_backend_capabilities: 8BITMIMES (did "
+                   "you mean 8BITMIME?)",
+                   "4: Unknown SMTP capability in submission_backend_capabilities: XFOO"}));
+}
+
 TEST(Loader, RefusesWhatWouldBeMissedAsAProtection) {
   const Texts errors =
       errors_in("ssl_key_isolation = yes\nlogin_plugins = x\n[protocol imap]\nlogin_plugins = y\n");

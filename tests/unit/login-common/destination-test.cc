@@ -233,6 +233,7 @@ TEST(Destination, IdentityFields) {
                          {"master", "boss"},
                          {"proxy_nopipelining", ""},
                          {"proxy_not_trusted", ""},
+                         {"proxy_noauth", ""},
                          {"source_ip", "192.0.2.77"},
                          {"proxy_host_immediate_failure_after", "5s"}});
   ASSERT_TRUE(got.destination);
@@ -241,6 +242,7 @@ TEST(Destination, IdentityFields) {
   EXPECT_EQ(got.destination->target.mech, "PLAIN");
   EXPECT_TRUE(got.destination->target.nopipelining);
   EXPECT_TRUE(got.destination->target.not_trusted);
+  EXPECT_TRUE(got.destination->target.noauth);
   EXPECT_EQ(got.destination->source->text(), "192.0.2.77");
   EXPECT_EQ(got.destination->down_after, milliseconds(5000));
   const Read other = read({{"host", "192.0.2.1"}, {"master", ""}, {"proxy_mech", "xoauth2"}});
@@ -339,6 +341,19 @@ TEST(LoopGuard, DropsOnlyTheAddressesThatLeadBack) {
   ASSERT_TRUE(LoopGuard().check(*got.destination, some_client()).ok());
   ASSERT_EQ(got.destination->addresses.size(), 1U);
   EXPECT_EQ(got.destination->addresses[0].text(), "192.0.2.11");
+}
+
+TEST(Destination, KnowsWhatSmtpSaysOfItselfAndOfTheClient) {
+  ProxyClient client = some_client();
+  client.host_name = "gate.example";
+  client.helo = "client.example";
+  client.helo_protocol = "ESMTP";
+  const Read got = read_as(client, {{"proxy", ""}, {"host", "192.0.2.1"}});
+  ASSERT_TRUE(got.destination) << got.error.text;
+  EXPECT_EQ(got.destination->target.host_name, "gate.example");
+  EXPECT_EQ(got.destination->target.helo, "client.example");
+  EXPECT_EQ(got.destination->target.helo_protocol, "ESMTP");
+  EXPECT_FALSE(got.destination->target.noauth);
 }
 
 }  // namespace

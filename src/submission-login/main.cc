@@ -11,6 +11,7 @@ namespace {
 constexpr postern::login::Protocol kSubmission{
     .program = "submission-login",
     .name = "submission",
+    .alpn = "submission smtp",
     .port = 587,
     .ssl_port = 465,
     .make_client_dialogue = postern::submission_login::make_submission_client_dialogue,

@@ -19,7 +19,7 @@ ASIDE = {("engine_problem", "WARN"), ("RC4", "WARN"), ("LUCKY13", "LOW"), ("scan
 def gate(postern, authority):
     pair = authority.issue("scanned", ["localhost"], use_rsa=True)
     other = authority.issue("scanned-ec", ["localhost"])
-    postern.settings |= {"protocols": "imap pop3 submission", "ssl_cert": f"<{pair.cert}", "ssl_key": f"<{pair.key}",
+    postern.settings |= {"protocols": "imap pop3 submission sieve", "ssl_cert": f"<{pair.cert}", "ssl_key": f"<{pair.key}",
                          "ssl_alt_cert": f"<{other.cert}", "ssl_alt_key": f"<{other.key}"}
     return postern.start()
 
@@ -54,10 +54,10 @@ def test_testssl_finds_nothing_T_NET_05(gate, door, options):
 
 @pytest.mark.skipif(not shutil.which("sslscan"), reason="sslscan is not installed")
 @pytest.mark.parametrize("door,options", [("imaps", ()), ("imap", ("--starttls-imap",)), ("pop3s", ()), ("pop3", ("--starttls-pop3",)),
-                                          ("submissions", ()), ("submission", ("--starttls-smtp",))])
+                                          ("submissions", ()), ("submission", ("--starttls-smtp",)), ("sieves", ())])
 def test_sslscan_finds_nothing_T_NET_05(gate, door, options):
     port = {"imaps": gate.tls_port, "imap": gate.port, "pop3s": gate.pop3s_port, "pop3": gate.pop3_port,
-            "submissions": gate.submissions_port, "submission": gate.submission_port}[door]
+            "submissions": gate.submissions_port, "submission": gate.submission_port, "sieves": gate.sieves_port}[door]
     done = subprocess.run(["sslscan", "--no-colour", *options, f"127.0.0.1:{port}"], capture_output=True, text=True, timeout=120, check=True)
     text = done.stdout
     for line in (r"SSLv2\s+disabled", r"SSLv3\s+disabled", r"TLSv1\.0\s+disabled", r"TLSv1\.1\s+disabled", r"TLSv1\.2\s+enabled",

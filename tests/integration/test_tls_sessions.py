@@ -195,11 +195,11 @@ class TestBeforeTls:
             client.starttls(trusting(authority.cert))
             assert client.login(name, password).startswith("OK ")
 
-    @pytest.mark.parametrize("door,own", [("imaps", ["imap"]), ("pop3s", ["pop3"]), ("submissions", ["submission"]), ("sieves", ["managesieve"])])
+    @pytest.mark.parametrize("door,own", [("imaps", ["imap"]), ("pop3s", ["pop3"]), ("submissions", ["submission", "smtp"]), ("sieves", ["managesieve"])])
     def test_each_protocol_answers_to_its_own_name_T_TLS_09(self, gate, authority, door, own):
         gate.start()
         kind, port, _ = DOORS[door]
-        for offered in ("imap", "pop3", "submission", "managesieve", "http/1.1", "h2"):
+        for offered in ("imap", "pop3", "submission", "smtp", "managesieve", "http/1.1", "h2"):
             context = trusting(authority.cert)
             context.set_alpn_protocols([offered])
             if offered in own:

@@ -16,9 +16,9 @@ from harness.procs import wait_for
 from harness.scripted_auth import ScriptedAuth
 from harness.wires import PROTOCOLS, WIRES, ImapWire, Pop3Wire
 
-STARTTLS = {"imap": b"a STARTTLS\r\n", "pop3": b"STLS\r\n", "submission": b"STARTTLS\r\n"}
+STARTTLS = {"imap": b"a STARTTLS\r\n", "pop3": b"STLS\r\n", "submission": b"STARTTLS\r\n", "sieve": b"STARTTLS\r\n"}
 AFTER = {"imap": b"b LOGIN eve pw-of-eve\r\n", "pop3": b"USER eve\r\nPASS pw-of-eve\r\n",
-         "submission": b"AUTH PLAIN AGV2ZQBwdy1vZi1ldmU=\r\n"}
+         "submission": b"AUTH PLAIN AGV2ZQBwdy1vZi1ldmU=\r\n", "sieve": b'AUTHENTICATE "PLAIN" "AGV2ZQBwdy1vZi1ldmU="\r\n'}
 SLACK = 6 << 20  # bytes a process may grow by, whatever a client sends: buffers of the sanitizer's own among it
 
 
@@ -101,8 +101,9 @@ def test_a_client_may_leave_after_any_byte_of_an_authentication_CVE_2019_11494(g
     wire = WIRES[service]
     with Steady(gate, wire):
         begin = {"imap": b"a AUTHENTICATE CRAM-MD5\r\n", "pop3": b"AUTH PLAIN\r\n",
-                 "submission": b"AUTH CRAM-MD5\r\n"}[service]
-        dialogue = begin + base64.b64encode(plain("alice")) + b"\r\n"
+                 "submission": b"AUTH CRAM-MD5\r\n", "sieve": b'AUTHENTICATE "CRAM-MD5"\r\n'}[service]
+        response = base64.b64encode(plain("alice"))
+        dialogue = begin + (b'"' + response + b'"' if service == "sieve" else response) + b"\r\n"
         for size in range(1, len(dialogue) + 1):
             with wire(gate) as connection:
                 connection.client.socket.sendall(dialogue[:size])
@@ -169,7 +170,7 @@ def test_base64_that_is_none_goes_no_further_and_harms_nobody_else_CVE_2025_5902
                 connection.begin("PLAIN")
                 if connection.challenge() is None:
                     continue  # the blank made it a wrong number of arguments, and that one more command
-                connection.client.send(raw + "\r\n")
+                connection.respond_raw(raw)
                 assert connection.challenge() is None and not re.fullmatch(wire.good, connection.reply), raw
         asked = list(scripted.requests.queue)
         assert all(len(fields) == len({field.partition("=")[0] for field in fields}) and "nologin" not in fields for fields in asked), asked

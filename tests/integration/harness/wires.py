@@ -6,6 +6,7 @@ import re
 
 from .imap import Imap
 from .pop3 import Pop3
+from .sieve import Sieve
 from .smtp import Smtp
 
 
@@ -60,10 +61,14 @@ class Wire:
         return None
 
     def respond(self, data):
-        self.client.send(encoded(data) + "\r\n")
+        self.respond_raw(encoded(data))
+
+    def respond_raw(self, text):
+        """A response whose text need not be base64."""
+        self.client.send(text + "\r\n")
 
     def cancel(self):
-        self.client.send("*\r\n")
+        self.respond_raw("*")
 
     def line_of_dialogue(self):
         return self.client.line()
@@ -182,5 +187,47 @@ class SubmissionWire(Wire):
         return self.client.command("MAIL FROM:<a@example.com>").startswith("250 ")
 
 
-WIRES = {wire.service: wire for wire in (ImapWire, Pop3Wire, SubmissionWire)}
+class SieveWire(Wire):
+    service, protocol, program, start, quit = "sieve", "sieve", "managesieve-login", '"', b"LOGOUT\r\n"
+    good, cancelled = r'OK "Logged in\."', r'NO "Authentication aborted by client\."'
+    refused = {
+        "wrong": r'NO "Authentication failed\."',
+        "temporary": r'NO \(TRYLATER\) "Temporary authentication failure\. \[[^\]]+\]"',
+        "authz": r'NO "Authorization failed"',
+    }
+
+    def __init__(self, postern, context=None, source=None):
+        self.client = Sieve(postern.sieves_port if context else postern.sieve_port, context, source=source)
+        self.reply, self.greeting = "", self.client.greeting
+
+    def offered(self):
+        return next(line for line in self.greeting if line.startswith('"SASL"')).split('"')[3].split()
+
+    def begin(self, mechanism, initial=None, raw=None):
+        first = raw if raw is not None else None if initial is None else encoded(initial)
+        self.client.send(f'AUTHENTICATE "{mechanism}"' + ("" if first is None else f' "{first}"') + "\r\n")
+
+    def challenge(self):
+        line = self.line_of_dialogue()
+        if line.startswith(self.start):
+            return decoded(line.strip('"'))
+        self.reply = line
+        return None
+
+    def respond_raw(self, text):
+        self.client.send(f'"{text}"\r\n')
+
+    @staticmethod
+    def farewell(text):
+        return rf'BYE "{re.escape(text)}"'
+
+    @staticmethod
+    def backend_port(backend):
+        return backend.sieve_port
+
+    def works(self):
+        return self.client.command("LISTSCRIPTS").startswith("OK")
+
+
+WIRES = {wire.service: wire for wire in (ImapWire, Pop3Wire, SubmissionWire, SieveWire)}
 PROTOCOLS = " ".join(wire.protocol for wire in WIRES.values())

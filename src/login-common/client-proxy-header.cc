@@ -41,6 +41,7 @@ void Client::read_header() {
   if (!done) return;
   input_.clear();
   take_header(parsed.header);
+  owner_.on_client_known();
   begin();
 }
 

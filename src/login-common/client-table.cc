@@ -105,6 +105,41 @@ void ClientTable::auth_broken() {
   }
 }
 
+void ClientTable::on_client_known() noexcept {
+  if (known_) known_();
+}
+
+service::Evictable ClientTable::evictable() const {
+  struct Held {
+    unsigned all = 0;
+    unsigned idle = 0;
+  };
+  std::map<IpAddress, Held> held;
+  service::Evictable out;
+  unsigned owing = 0;
+  for (const auto& client : clients_) {
+    if (client->ended()) continue;
+    Held& of = held[holder(client->address())];
+    ++of.all;
+    if (client->owes_response()) ++owing;
+    if (!client->idle()) continue;
+    ++of.idle;
+    ++out.clients;
+  }
+  if (out.clients == 0) {
+    out.clients = owing;  // without a holder they go after everybody else's
+    return out;
+  }
+  unsigned most = 0;
+  for (const auto& [address, of] : held) {
+    if (of.idle == 0 || of.all <= most) continue;
+    most = of.all;
+    out.holder = address.text();
+    out.held = of.idle;
+  }
+  return out;
+}
+
 void ClientTable::evict(unsigned count) {
   std::map<IpAddress, unsigned> held;
   for (const auto& client : clients_) {

@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "io/socket.h"
 #include "login-common/client.h"
+#include "service/service.h"
 
 /// The clients of a process before their login, oldest first.
 namespace postern::login {
@@ -43,6 +44,8 @@ class ClientTable final : public ClientOwner {
   const Client& oldest() const { return *clients_.front(); }
   /// Called at each change of size().
   void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
+  /// Called when a balancer has said where a client comes from.
+  void on_known(std::function<void()> known) { known_ = std::move(known); }
 
   /// Auth's handshake is done: those that wait are greeted.
   void auth_ready();
@@ -52,6 +55,9 @@ class ClientTable final : public ClientOwner {
   /// that auth or a backend is busy with. Of those the ones go first whose address holds the most
   /// connections here, of these the oldest.
   void evict(unsigned count);
+  /// Whom evict() would close, as the master is told: those with nothing under way, where there are
+  /// any, and the address most of them come from.
+  service::Evictable evictable() const;
   /// Says "Shutting down" to all.
   void shut_down();
   void for_each(const std::function<void(const SessionRow&)>& visit);
@@ -59,6 +65,7 @@ class ClientTable final : public ClientOwner {
   unsigned kick(const SessionMask& mask);
 
   void on_client_end(Client& client) noexcept override;
+  void on_client_known() noexcept override;
 
  private:
   /// Those of now: ending one changes the list.
@@ -67,6 +74,7 @@ class ClientTable final : public ClientOwner {
   ClientShared& shared_;
   std::list<std::unique_ptr<Client>> clients_;
   std::function<void()> changed_;
+  std::function<void()> known_;
 };
 
 }  // namespace postern::login

@@ -54,6 +54,8 @@ class ClientOwner {
  public:
   /// The client has ended and is to be retired (Loop::retire); it does nothing any more.
   virtual void on_client_end(Client& client) noexcept = 0;
+  /// address() is the client's own from now on.
+  virtual void on_client_known() noexcept = 0;
 
  protected:
   ~ClientOwner() = default;

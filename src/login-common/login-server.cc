@@ -82,6 +82,7 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
   }
   changed_.start(service_.loop(), io::Callback<>::to<&LoginServer::on_change>(*this));
   clients_.on_change([this]() { changed_.trigger(); });
+  clients_.on_known([this]() { service_.evictable_changed(); });
   proxy_->on_change([this]() { changed_.trigger(); });
   auth_.on_change([this]() { clients_.auth_ready(); }, [this]() { clients_.auth_broken(); });
 }
@@ -162,6 +163,10 @@ void LoginServer::on_terminate() noexcept {
 
 void LoginServer::on_evict(unsigned count) noexcept {
   clients_.evict(count);
+}
+
+service::Evictable LoginServer::evictable() const {
+  return clients_.evictable();
 }
 
 void LoginServer::on_forked() noexcept {

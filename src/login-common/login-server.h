@@ -35,6 +35,7 @@ class LoginServer final : public service::Handler {
   void on_drain() noexcept override;
   void on_terminate() noexcept override;
   void on_evict(unsigned count) noexcept override;
+  service::Evictable evictable() const override;
   void on_call(service::Call call) noexcept override;
   void on_forked() noexcept override;
   bool on_packet(std::string_view verb, const std::vector<std::string>& fields,

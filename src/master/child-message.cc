@@ -31,6 +31,7 @@ class Fields {
     const auto field = fields_.next();
     return field ? wire::tab_unescape(*field) : std::string();
   }
+  bool at_end() const noexcept { return fields_.rest().empty(); }
   /// `message` if everything was there and nothing is left.
   template <class T>
   Result<ChildMessage> give(T message) {
@@ -63,6 +64,17 @@ Result<ChildMessage> parse_row(wire::TabFields& fields, Fields& values) {
   return values.give(std::move(row));
 }
 
+/// What a full process adds.
+Result<ChildMessage> parse_status(Fields& values, StatusMessage status) {
+  if (values.at_end()) return values.give(std::move(status));
+  status.has_evictable = true;
+  status.evictable = values.count();
+  status.holder = values.optional_text();
+  status.held = values.count();
+  if (status.holder.size() > kMaxHolder) values.fail();
+  return values.give(std::move(status));
+}
+
 }  // namespace
 
 Result<ChildMessage> parse_child_message(std::string_view packet) {
@@ -73,7 +85,7 @@ Result<ChildMessage> parse_child_message(std::string_view packet) {
     const unsigned available = values.count();
     const unsigned clients = values.count();
     const unsigned relaying = values.count();
-    return values.give(StatusMessage{available, clients, relaying});
+    return parse_status(values, {available, clients, relaying, false, 0, {}, 0});
   }
   if (verb == wire::kReady) return values.give(ReadyMessage{});
   if (verb == wire::kFinished) return values.give(FinishedMessage{});

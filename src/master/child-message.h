@@ -21,6 +21,10 @@ struct StatusMessage {
   unsigned available = 0;
   unsigned clients = 0;
   unsigned relaying = 0;
+  bool has_evictable = false;
+  unsigned evictable = 0;
+  std::string holder;  // 0..kMaxHolder bytes of any kind
+  unsigned held = 0;
 };
 struct ConnectMessage {
   std::uint64_t id = 0;
@@ -45,6 +49,7 @@ using ChildMessage = std::variant<ReadyMessage, FinishedMessage, StatusMessage, 
                                   RowMessage, DoneMessage, ForkedMessage>;
 
 inline constexpr std::size_t kMaxRowFields = 32;
+inline constexpr std::size_t kMaxHolder = 64;
 
 /// Reads one packet. All or nothing; an Error's text quotes no byte of it.
 Result<ChildMessage> parse_child_message(std::string_view packet);

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <utility>
+
+#include "master/eviction.h"
 
 namespace postern::master {
 namespace {
@@ -188,11 +191,18 @@ void ServiceMachine::note_load(ProcessRecord& process, TimePoint now) {
 }
 
 void ServiceMachine::on_status(ProcessId id, unsigned available, unsigned clients,
-                               unsigned relaying, TimePoint now) {
+                               unsigned relaying, TimePoint now, Evictable evictable) {
   ProcessRecord* process = get(id);
   if (process == nullptr) return;
   if (process->phase == Phase::starting) became_ready(*process, now);
-  if (available > 0 || clients < process->clients) process->evict_until.reset();
+  if (available > 0 || clients < process->clients) {
+    process->evict_until.reset();
+    process->refused_until.reset();
+  } else if (process->evict_until && evictable.known && evictable.clients == 0) {
+    process->evict_until.reset();
+    process->refused_until = now + kEvictPatience;
+  }
+  process->evictable = std::move(evictable);
   process->last_status = now;
   process->available = process->phase == Phase::draining ? 0 : available;
   process->clients = clients;
@@ -379,7 +389,7 @@ void ServiceMachine::full(TimePoint now, Plan& plan) {
     return;
   }
   if (eviction_pending(now)) return;
-  if (evict_oldest(now, plan)) {
+  if (evict(now, plan)) {
     full_since_.reset();
     return;
   }
@@ -395,23 +405,10 @@ bool ServiceMachine::eviction_pending(TimePoint now) const noexcept {
   });
 }
 
-bool ServiceMachine::evict_oldest(TimePoint now, Plan& plan) {
-  std::vector<ProcessRecord*> busy;
-  for (auto& [id, process] : processes_) {
-    if (!process.is_template && process.phase == Phase::ready && process.busy_since) {
-      busy.push_back(&process);
-    }
-  }
-  std::sort(busy.begin(), busy.end(), [](const ProcessRecord* a, const ProcessRecord* b) {
-    return *a->busy_since != *b->busy_since ? *a->busy_since < *b->busy_since : a->id < b->id;
-  });
-  unsigned needed = std::min(waiting_, kStartsPerTurn);
-  for (ProcessRecord* process : busy) {
-    if (needed == 0) break;
-    const unsigned count = std::min(needed, process->clients);
-    process->evict_until = now + kEvictPatience;
-    plan.evict.emplace_back(process->id, count);
-    needed -= count;
+bool ServiceMachine::evict(TimePoint now, Plan& plan) {
+  plan.evict = choose_evictions(processes_, std::min(waiting_, kStartsPerTurn), now);
+  for (const auto& [id, count] : plan.evict) {
+    if (ProcessRecord* process = get(id)) process->evict_until = now + kEvictPatience;
   }
   return !plan.evict.empty();
 }

@@ -40,6 +40,14 @@ struct ServiceLimits {
 enum class Phase : std::uint8_t { starting, ready, draining };
 std::string_view phase_name(Phase phase) noexcept;
 
+/// Whom a full process could send away, as it says itself.
+struct Evictable {
+  bool known = false;
+  unsigned clients = 0;  // so many have nothing under way
+  std::string holder;    // from where most of its clients come; compared, never read
+  unsigned held = 0;     // of them, so many may go
+};
+
 /// What the machine knows of one process.
 struct ProcessRecord {
   ProcessId id = 0;
@@ -50,13 +58,15 @@ struct ProcessRecord {
   unsigned available = 0;    // free slots
   unsigned clients = 0;      // before login
   unsigned relaying = 0;     // sessions
+  Evictable evictable;
   TimePoint started;
-  TimePoint last_status;                 // or started
-  std::optional<TimePoint> idle_since;   // ready and neither clients nor sessions
-  std::optional<TimePoint> busy_since;   // has clients before login
-  std::optional<TimePoint> evict_until;  // asked to evict, no answer seen yet
-  std::optional<TimePoint> drained;      // when it was told to drain
-  std::optional<TimePoint> killed;       // when it was sent SIGKILL
+  TimePoint last_status;                   // or started
+  std::optional<TimePoint> idle_since;     // ready and neither clients nor sessions
+  std::optional<TimePoint> busy_since;     // has clients before login
+  std::optional<TimePoint> evict_until;    // asked to evict, no answer seen yet
+  std::optional<TimePoint> refused_until;  // had nobody to evict when it was asked
+  std::optional<TimePoint> drained;        // when it was told to drain
+  std::optional<TimePoint> killed;         // when it was sent SIGKILL
 };
 
 /// How a process ended.
@@ -106,7 +116,7 @@ class ServiceMachine {
   void on_ready(ProcessId id, TimePoint now);
   /// Free slots, clients before login, sessions relaying. The first one makes it ready, too.
   void on_status(ProcessId id, unsigned available, unsigned clients, unsigned relaying,
-                 TimePoint now);
+                 TimePoint now, Evictable evictable = {});
   /// It has used up its service_count and only finishes.
   void on_finished(ProcessId id, TimePoint now);
   /// It ended; the record goes.
@@ -147,7 +157,7 @@ class ServiceMachine {
   void drain_idle(TimePoint now, Plan& plan);
   void start_what_is_needed(TimePoint now, Plan& plan);
   void full(TimePoint now, Plan& plan);
-  bool evict_oldest(TimePoint now, Plan& plan);
+  bool evict(TimePoint now, Plan& plan);
   bool eviction_pending(TimePoint now) const noexcept;
   void decide_watching(TimePoint now, Plan& plan);
 

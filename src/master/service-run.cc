@@ -252,7 +252,8 @@ void ServiceRun::on_waiting(unsigned /*what*/) noexcept {
 void ServiceRun::on_child_message(Child& child, ChildMessage message) noexcept {
   const ProcessId id = child.id();
   if (const auto* status = std::get_if<StatusMessage>(&message)) {
-    machine_.on_status(id, status->available, status->clients, status->relaying, now());
+    machine_.on_status(id, status->available, status->clients, status->relaying, now(),
+                       {status->has_evictable, status->evictable, status->holder, status->held});
     step();
   } else if (std::holds_alternative<ReadyMessage>(message)) {
     machine_.forked(id, child.pid());  // no-op but for copies

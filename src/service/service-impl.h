@@ -24,6 +24,7 @@ class ServiceImpl : private Acceptor::Owner {
 
   int run(Handler& handler);
   void set_load(Load load) noexcept;
+  void evictable_changed() noexcept;
   void finish() noexcept { loop.stop(); }
   void connect(std::string_view name, std::function<void(Result<UniqueFd>)> answer);
   void send_row(std::uint64_t id, const std::vector<std::pair<std::string, std::string>>& fields);
@@ -54,6 +55,7 @@ class ServiceImpl : private Acceptor::Owner {
   void on_channel() noexcept;
   void on_message(MasterMessage message) noexcept;
   void on_connected(ConnectedMessage message) noexcept;
+  void on_evict(unsigned count) noexcept;
   void on_master_gone() noexcept;
   void on_signal(int number) noexcept;
   void on_time_to_end() noexcept;

@@ -165,13 +165,22 @@ void ServiceImpl::on_message(MasterMessage message) noexcept {
   } else if (std::holds_alternative<StopMessage>(message)) {
     terminate();
   } else if (const auto* evict = std::get_if<EvictMessage>(&message)) {
-    handler_->on_evict(evict->count);
+    on_evict(evict->count);
   } else if (auto* other = std::get_if<OtherMessage>(&message)) {
     if (!handler_->on_packet(other->verb, other->fields, std::move(other->fd))) {
       log::fatal(EX_PROTOCOL, "the master sent an unknown message");
     }
   } else {
     log::fatal(EX_PROTOCOL, "the master takes this process for a template");
+  }
+}
+
+/// The master knows what was so when it was told last; who cannot help says so.
+void ServiceImpl::on_evict(unsigned count) noexcept {
+  if (handler_->evictable().clients > 0) {
+    handler_->on_evict(count);
+  } else if (!finished_sent_) {
+    send_status();
   }
 }
 
@@ -307,6 +316,11 @@ void ServiceImpl::report(bool at_once) noexcept {
   }
 }
 
+/// With one client a process it is known when that came, unless a balancer said more later.
+void ServiceImpl::evictable_changed() noexcept {
+  if (ready_ && !finished_sent_ && load_.clients > 0 && available() == 0) send_status();
+}
+
 void ServiceImpl::on_status_due() noexcept {
   if (load_.clients != told_.clients || load_.relaying != told_.relaying) send_status();
 }
@@ -316,7 +330,12 @@ void ServiceImpl::send_status() noexcept {
   last_status_ = loop.now();
   told_ = load_;
   WipingBuffer packet;
-  wire::TabLine(packet, wire::kStatus).add(available()).add(load_.clients).add(load_.relaying);
+  wire::TabLine line(packet, wire::kStatus);
+  line.add(available()).add(load_.clients).add(load_.relaying);
+  if (load_.clients > 0 && available() == 0) {
+    const Evictable who = handler_->evictable();
+    line.add(who.clients).add(who.holder).add(who.held);
+  }
   send(std::move(packet));
 }
 
@@ -400,6 +419,9 @@ int Service::run(Handler& handler) {
 }
 void Service::set_load(Load load) noexcept {
   impl_->set_load(load);
+}
+void Service::evictable_changed() noexcept {
+  impl_->evictable_changed();
 }
 void Service::finish() noexcept {
   impl_->finish();

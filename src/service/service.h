@@ -48,6 +48,14 @@ class Call {
   std::vector<std::string> arguments_;
 };
 
+/// Clients before login that could make room.
+struct Evictable {
+  unsigned clients = 0;
+  std::string holder;  // from where most clients come, at most 64 bytes
+  unsigned held = 0;   // of those from there, so many could go
+  bool operator==(const Evictable&) const = default;
+};
+
 /// What a program does. All are called from the loop.
 class Handler {
  public:
@@ -63,6 +71,8 @@ class Handler {
   virtual void on_terminate() noexcept = 0;
   /// Close the `count` oldest clients before login.
   virtual void on_evict(unsigned count) noexcept { static_cast<void>(count); }
+  /// Whom on_evict() could close now; asked while the process is full.
+  virtual Evictable evictable() const { return {}; }
   virtual void on_call(Call call) noexcept { static_cast<void>(call); }
   /// In a process the template made (see Service::serve_template): it is about to run, everything
   /// loaded so far is there, connections to other processes are not.
@@ -111,6 +121,8 @@ class Service {
   /// listeners close, `finished` is sent when no client before login is left (until then the
   /// master may want to evict it), and the process ends with its last session.
   void set_load(Load load) noexcept;
+  /// What evictable() says of a client has changed for good: where it comes from.
+  void evictable_changed() noexcept;
   /// The last client is gone: ends run() with this turn.
   void finish() noexcept;
   bool draining() const noexcept;

@@ -21,7 +21,9 @@ inline constexpr int kFirstListenerFd = 5;  // in the order of the snapshot's li
 inline constexpr std::string_view kReady = "ready";  // initialised; within 30 s of its start
 inline constexpr std::string_view kStatus =
     "status";  // AVAILABLE CLIENTS RELAYING: free slots (0 = full),
-               // clients before login, sessions relaying
+               // clients before login, sessions relaying; with clients and
+               // full, EVICTABLE HOLDER HELD, too: clients that could be sent
+               // away, from where most clients come, how many of those could go
 inline constexpr std::string_view kFinished = "finished";  // service_count used up, only finishing
 inline constexpr std::string_view kConnect =
     "connect";                                   // ID NAME: wants a connection to a named socket

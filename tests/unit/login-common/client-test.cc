@@ -441,6 +441,8 @@ TEST(ClientTable, EvictsFromWhoHoldsTheMost_T_NET_01) {
     process.hear(crowd.back());
   }
   process.hear(lonely);
+  EXPECT_EQ(process.table.evictable().holder, "2001:db8::");
+  EXPECT_EQ(process.table.evictable().held, 3U);
   process.table.evict(2);
   EXPECT_EQ(process.hear(crowd[0]), "bye Connection queue full\n");
   EXPECT_EQ(process.hear(crowd[1]), "bye Connection queue full\n");
@@ -459,12 +461,17 @@ TEST(ClientTable, EvictsTheOldestThatAreIdle) {
   process.talk(busy, "AUTH PLAIN\n");
   process.hear(old);
   process.hear(young);
+  EXPECT_EQ(process.table.evictable(), (service::Evictable{2, "127.0.0.1", 2}));
   process.table.evict(1);
   EXPECT_EQ(process.hear(old), "bye Connection queue full\n");
   EXPECT_EQ(process.hear(young), "");
   EXPECT_EQ(process.table.size(), 2U);
   process.table.evict(5);
   EXPECT_EQ(process.table.size(), 1U);  // auth is busy with the other
+  EXPECT_EQ(process.table.evictable(), service::Evictable{});
+  // One that leaves us waiting may go, but after everybody else's idle ones.
+  process.auth_says("CONT\t1\tQQ==\n");
+  EXPECT_EQ(process.table.evictable(), (service::Evictable{1, "", 0}));
 }
 
 TEST(ClientTable, EndsAClientThatLeavesInAnyState) {

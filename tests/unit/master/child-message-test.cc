@@ -20,6 +20,15 @@ TEST(ChildMessage, ReadsEveryVerb) {
   EXPECT_EQ(read<StatusMessage>(status)->clients, 20u);
   EXPECT_EQ(read<StatusMessage>(status)->relaying, 100u);
 
+  EXPECT_FALSE(read<StatusMessage>(status)->has_evictable);
+
+  const auto full = parse_child_message("status\t0\t20\t100\t9\t192.0.2.1\t3");
+  ASSERT_NE(read<StatusMessage>(full), nullptr);
+  EXPECT_TRUE(read<StatusMessage>(full)->has_evictable);
+  EXPECT_EQ(read<StatusMessage>(full)->evictable, 9u);
+  EXPECT_EQ(read<StatusMessage>(full)->holder, "192.0.2.1");
+  EXPECT_EQ(read<StatusMessage>(full)->held, 3u);
+
   const auto connect = parse_child_message("connect\t7\tlogin/login");
   ASSERT_NE(read<ConnectMessage>(connect), nullptr);
   EXPECT_EQ(read<ConnectMessage>(connect)->id, 7u);
@@ -49,6 +58,9 @@ TEST(ChildMessage, OneWrongFieldFailsThePacket) {
                              "status",
                              "status\t1\t2",
                              "status\t1\t2\t3\t4",
+                             "status\t1\t2\t3\t4\tx",
+                             "status\t1\t2\t3\t4\tx\ty",
+                             "status\t1\t2\t3\t4\tx\t5\t6",
                              "status\t-1\t0\t0",
                              "status\t1\t\t0",
                              "status\t1000000001\t0\t0",

@@ -297,6 +297,62 @@ TEST(ServiceMachine, EvictsAsManyAsWait) {
   EXPECT_EQ(plan.evict[1], (std::pair<ProcessId, unsigned>{b.ids[1], 2u}));
 }
 
+/// Full processes of one client each: `holders` says where these come from.
+std::vector<ProcessId> fill(Bench& b, const std::vector<std::string>& holders) {
+  for (const std::string& holder : holders) {
+    b.machine.waiting(1);
+    b.turn(10ms);
+    b.machine.on_status(b.ids.back(), 0, 1, 0, b.now, {true, 1, holder, 1});
+  }
+  return b.ids;
+}
+
+TEST(ServiceMachine, EvictsTheOldestOfTheBusiestHolder_T_NET_01) {
+  ServiceLimits l = limits();
+  l.process_limit = 5;
+  Bench b(l);
+  const auto ids = fill(b, {"192.0.2.9", "192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"});
+  b.machine.waiting(3);
+  using Asked = std::vector<std::pair<ProcessId, unsigned>>;
+  // Two holders have two each; of these the older, then the other's, then who came first.
+  EXPECT_EQ(b.turn().evict, (Asked{{ids[0], 1}, {ids[1], 1}, {ids[2], 1}}));
+}
+
+TEST(ServiceMachine, WhoIsBeingAuthenticatedIsNotEvicted_T_NET_01) {
+  ServiceLimits l = limits();
+  l.process_limit = 3;
+  Bench b(l);
+  const auto ids = fill(b, {"192.0.2.1", "192.0.2.1", "192.0.2.2"});
+  b.machine.waiting(1);
+  ASSERT_EQ(b.turn().evict.size(), 1U);
+  // The process says that its client has begun to log in: the next one is asked at once.
+  b.machine.on_status(ids[0], 0, 1, 0, b.now, {true, 0, "", 0});
+  b.machine.waiting(1);
+  const Plan plan = b.turn(1ms);
+  ASSERT_EQ(plan.evict.size(), 1U);
+  EXPECT_EQ(plan.evict[0].first, ids[1]);
+  EXPECT_EQ(b.machine.find(ids[0])->phase, Phase::ready);
+}
+
+TEST(ServiceMachine, EvictsFromTheProcessThatHoldsMostOfTheBusiestHolder) {
+  ServiceLimits l = limits();
+  l.process_limit = 2;
+  l.client_limit = 5;
+  l.service_count = 0;
+  Bench b(l);
+  b.machine.waiting(2);
+  b.turn();
+  b.machine.on_status(b.ids[0], 0, 5, 0, b.now, {true, 5, "192.0.2.1", 2});
+  b.machine.waiting(1);
+  b.turn(1ms);
+  b.machine.on_status(b.ids[1], 0, 5, 0, b.now, {true, 4, "192.0.2.2", 4});
+  b.machine.waiting(3);
+  const Plan plan = b.turn();
+  ASSERT_EQ(plan.evict.size(), 2U);
+  EXPECT_EQ(plan.evict[0], (std::pair<ProcessId, unsigned>{b.ids[0], 1U}));  // then they are even
+  EXPECT_EQ(plan.evict[1], (std::pair<ProcessId, unsigned>{b.ids[1], 2U}));
+}
+
 TEST(ServiceMachine, AnEvictionThatDoesNotHappenIsTriedAgainAfterASecond) {
   ServiceLimits l = limits();
   l.process_limit = 1;

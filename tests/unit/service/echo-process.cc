@@ -2,6 +2,7 @@
 // are orders.
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <list>
@@ -58,6 +59,13 @@ class EchoServer : public service::Handler {
   void on_evict(unsigned count) noexcept override {
     for (; count > 0 && !clients_.empty(); count--) end(*clients_.front(), "evicted");
   }
+  service::Evictable evictable() const override {
+    if (shy_) return {};
+    const auto count = static_cast<unsigned>(
+        std::count_if(clients_.begin(), clients_.end(),
+                      [](const std::unique_ptr<Client>& client) { return !client->relaying; }));
+    return {count, "192.0.2.1", count};
+  }
   void on_call(service::Call call) noexcept override {
     if (call.verb() == "keep") {
       kept_.emplace(std::move(call));
@@ -99,6 +107,10 @@ class EchoServer : public service::Handler {
       kept_->done(0);
       kept_.reset();
       return client.say("answered");
+    }
+    if (line == "shy") {
+      shy_ = true;
+      return client.say("not me");
     }
     if (line == "stubborn") {
       stubborn_ = true;
@@ -152,6 +164,7 @@ class EchoServer : public service::Handler {
   std::string word_ = "-";
   bool forked_ = false;
   bool stubborn_ = false;
+  bool shy_ = false;
 };
 
 void Client::on_event(unsigned) noexcept {

@@ -69,13 +69,13 @@ TEST_F(ServiceLoad, FullIsSaidAtOnceAndNobodyIsAccepted) {
   EXPECT_EQ(channel.receive(), "status|1|1|0");
   TestClient two(listening);
   EXPECT_EQ(two.hear(), "welcome 0");
-  EXPECT_EQ(channel.receive(), "status|0|2|0");
+  EXPECT_EQ(channel.receive(), "status|0|2|0|2|192.0.2.1|2");
   TestClient three(listening);
   EXPECT_EQ(three.hear(200), "(nothing)");
   EXPECT_EQ(one.ask("quit"), "bye");
   EXPECT_EQ(channel.receive(), "status|1|1|0");
   EXPECT_EQ(three.hear(), "welcome 0");
-  EXPECT_EQ(channel.receive(), "status|0|2|0");
+  EXPECT_EQ(channel.receive(), "status|0|2|0|2|192.0.2.1|2");
 }
 
 TEST_F(ServiceLoad, ABurstDoesNotOverfillWhoTellsItsLoadAtTheEndOfATurn_T_NET_07) {
@@ -92,7 +92,7 @@ TEST_F(ServiceLoad, ABurstDoesNotOverfillWhoTellsItsLoadAtTheEndOfATurn_T_NET_07
   ASSERT_EQ(kill(pid, SIGCONT), 0);
   std::string status = channel.receive();
   for (int i = 0; i < 5 && !status.starts_with("status|0|"); i++) status = channel.receive();
-  EXPECT_EQ(status, "status|0|10|0");
+  EXPECT_EQ(status, "status|0|10|0|10|192.0.2.1|10");
   EXPECT_EQ(one.ask("quit"), "bye");
   EXPECT_EQ(channel.receive(), "status|1|9|0") << "room is said at once";
 }
@@ -124,6 +124,19 @@ TEST_F(ServiceLoad, EvictsWhomTheMasterNames) {
   EXPECT_EQ(two.ask("x"), "x");
 }
 
+TEST_F(ServiceLoad, WhoHasNobodyToEvictSaysSoAtOnce_T_NET_01) {
+  snapshot.service.client_limit = 1;
+  start();
+  ASSERT_EQ(channel.receive(), "ready");
+  TestClient one(listening);
+  EXPECT_EQ(one.hear(), "welcome 0");
+  EXPECT_EQ(channel.receive(), "status|0|1|0|1|192.0.2.1|1");
+  EXPECT_EQ(one.ask("shy"), "not me");
+  channel.send("evict\t1");
+  EXPECT_EQ(channel.receive(), "status|0|1|0|0||0");
+  EXPECT_EQ(one.ask("x"), "x");
+}
+
 TEST_F(ServiceLoad, UsedUpCanBeEvictedUntilTheLoginAndThenOnlyFinishes) {
   snapshot.service.client_limit = 1;
   snapshot.service.service_count = 1;
@@ -131,7 +144,7 @@ TEST_F(ServiceLoad, UsedUpCanBeEvictedUntilTheLoginAndThenOnlyFinishes) {
   ASSERT_EQ(channel.receive(), "ready");
   TestClient one(listening);
   EXPECT_EQ(one.hear(), "welcome 0");
-  EXPECT_EQ(channel.receive(), "status|0|1|0");
+  EXPECT_EQ(channel.receive(), "status|0|1|0|1|192.0.2.1|1");
   EXPECT_EQ(one.ask("relay"), "relaying");
   EXPECT_EQ(channel.receive(), "status|0|0|1");
   EXPECT_EQ(channel.receive(), "finished");

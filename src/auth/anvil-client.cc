@@ -42,9 +42,9 @@ void AnvilClient::start() {
       return arm(kReconnect);
     }
     warned_ = false;
-    LineStream::Owner& owner = *this;
-    stream_ = std::make_unique<LineStream>(service_.loop(), std::move(answer.value()),
-                                           kMaxAnvilLine, owner);
+    io::LineStream::Owner& owner = *this;
+    stream_ = std::make_unique<io::LineStream>(service_.loop(), std::move(answer.value()),
+                                               kMaxAnvilLine, owner);
     stream_->send("VERSION\tanvil\t1\t0\nPENALTY-SET-EXPIRE-SECS\t29\n");
   });
 }
@@ -89,7 +89,7 @@ void AnvilClient::cancel(std::uint64_t id) noexcept {
   }
 }
 
-void AnvilClient::on_line(LineStream& /*stream*/, std::string_view line) {
+void AnvilClient::on_line(io::LineStream& /*stream*/, std::string_view line) {
   if (line.starts_with("VERSION\t")) return;
   if (questions_.empty()) return lost();
   const Question question = std::move(questions_.front());
@@ -104,7 +104,7 @@ void AnvilClient::on_line(LineStream& /*stream*/, std::string_view line) {
   question.call(counts ? static_cast<unsigned>(*value) : 0);
 }
 
-void AnvilClient::on_closed(LineStream& /*stream*/) {
+void AnvilClient::on_closed(io::LineStream& /*stream*/) {
   lost();
 }
 

@@ -7,7 +7,7 @@
 
 #include "auth/clean-addresses.h"
 #include "auth/environment.h"
-#include "auth/line-stream.h"
+#include "io/line-stream.h"
 #include "io/loop.h"
 #include "lib/ip.h"
 #include "service/service.h"
@@ -16,7 +16,7 @@ namespace postern::auth {
 
 /// Penalties of addresses, kept by anvil: PENALTY-GET and PENALTY-INC. Without anvil there are
 /// none; a connection that is lost is tried again every ten seconds, and logins go on meanwhile.
-class AnvilClient final : private LineStream::Owner {
+class AnvilClient final : private io::LineStream::Owner {
  public:
   AnvilClient(service::Service& service, Environment& environment)
       : service_(service), environment_(environment) {}
@@ -41,15 +41,15 @@ class AnvilClient final : private LineStream::Owner {
     IpAddress key;
     bool raised = false;  // since: the answer is old
   };
-  void on_line(LineStream& stream, std::string_view line) override;
-  void on_closed(LineStream& stream) override;
+  void on_line(io::LineStream& stream, std::string_view line) override;
+  void on_closed(io::LineStream& stream) override;
   void lost();
   void on_tick() noexcept;
   void arm(io::Milliseconds wait);
 
   service::Service& service_;
   Environment& environment_;
-  std::unique_ptr<LineStream> stream_;
+  std::unique_ptr<io::LineStream> stream_;
   std::deque<Question> questions_;
   CleanAddresses clean_;
   std::uint64_t next_ = 0;

@@ -8,9 +8,9 @@ void WorkerLinks::connect() {
   service_.connect("auth-worker", [this](Result<UniqueFd> answer) {
     if (!answer.ok()) return pool_->on_connect_failed(answer.error().text);
     const std::uint64_t id = ++next_;
-    LineStream::Owner& owner = *this;
-    auto link = std::make_unique<LineStream>(service_.loop(), std::move(answer.value()),
-                                             kMaxWorkerLine, owner);
+    io::LineStream::Owner& owner = *this;
+    auto link = std::make_unique<io::LineStream>(service_.loop(), std::move(answer.value()),
+                                                 kMaxWorkerLine, owner);
     link->number = id;
     links_.emplace(id, std::move(link));
     pool_->on_connected(id);
@@ -30,11 +30,11 @@ void WorkerLinks::drop(std::uint64_t worker) {
   links_.erase(it);
 }
 
-void WorkerLinks::on_line(LineStream& stream, std::string_view line) {
+void WorkerLinks::on_line(io::LineStream& stream, std::string_view line) {
   pool_->on_line(stream.number, line);
 }
 
-void WorkerLinks::on_closed(LineStream& stream) {
+void WorkerLinks::on_closed(io::LineStream& stream) {
   const std::uint64_t id = stream.number;
   drop(id);
   pool_->on_closed(id);

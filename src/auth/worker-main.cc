@@ -7,23 +7,23 @@
 #include <unordered_map>
 
 #include "auth/hash-pool.h"
-#include "auth/line-stream.h"
 #include "auth/worker-protocol.h"
+#include "io/line-stream.h"
 #include "lib/log.h"
 #include "service/service.h"
 
 namespace postern::auth {
 namespace {
 
-class Worker final : public service::Handler, private LineStream::Owner {
+class Worker final : public service::Handler, private io::LineStream::Owner {
  public:
   explicit Worker(service::Service& service) : service_(service) {}
 
   void on_accept(std::size_t /*index*/, io::Accepted connection) noexcept override {
-    LineStream::Owner& owner = *this;
-    auto stream = std::make_unique<LineStream>(service_.loop(), std::move(connection.fd),
-                                               kMaxWorkerLine, owner);
-    LineStream* key = stream.get();
+    io::LineStream::Owner& owner = *this;
+    auto stream = std::make_unique<io::LineStream>(service_.loop(), std::move(connection.fd),
+                                                   kMaxWorkerLine, owner);
+    io::LineStream* key = stream.get();
     clients_.emplace(key, Client{std::move(stream), false});
     service_.set_load({static_cast<unsigned>(clients_.size()), 0});
   }
@@ -41,11 +41,11 @@ class Worker final : public service::Handler, private LineStream::Owner {
 
  private:
   struct Client {
-    std::unique_ptr<LineStream> stream;
+    std::unique_ptr<io::LineStream> stream;
     bool greeted = false;
   };
 
-  void on_line(LineStream& stream, std::string_view line) override {
+  void on_line(io::LineStream& stream, std::string_view line) override {
     Client& client = clients_.at(&stream);
     if (!client.greeted) {
       // A stale worker of another build: auth takes the next one.
@@ -68,7 +68,7 @@ class Worker final : public service::Handler, private LineStream::Owner {
     stream.send(reply.view());
   }
 
-  void on_closed(LineStream& stream) override {
+  void on_closed(io::LineStream& stream) override {
     const auto it = clients_.find(&stream);
     if (it == clients_.end()) return;
     stream.close();
@@ -79,7 +79,7 @@ class Worker final : public service::Handler, private LineStream::Owner {
   }
 
   service::Service& service_;
-  std::unordered_map<LineStream*, Client> clients_;
+  std::unordered_map<io::LineStream*, Client> clients_;
 };
 
 }  // namespace

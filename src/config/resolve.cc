@@ -9,6 +9,7 @@
 
 #include "config/sections.h"
 #include "config/service-defaults.h"
+#include "config/session-limits.h"
 #include "lib/text.h"
 
 namespace postern::config {
@@ -168,13 +169,13 @@ class Resolver {
     if (service.type == ServiceType::worker && service.process_limit == 0) {
       service.process_limit = impl_.global_as<AuthSettings>().auth_worker_max_count;
     }
+    resolve_sessions(s, service);
     if (service.process_limit == 0) service.process_limit = master().default_process_limit;
     if (service.client_limit == 0) service.client_limit = master().default_client_limit;
     if (service.service_count > 0) {
       service.client_limit = std::min(service.client_limit, service.service_count);
     }
     if (service.idle_kill.count() == 0) service.idle_kill = master().default_idle_kill;
-    if (service.vsz_limit == kDefaultVszLimit) service.vsz_limit = master().default_vsz_limit;
     if (service.vsz_limit > 0 && service.vsz_limit < kLeastVsz) {
       const bool own = s.find_given("vsz_limit") != nullptr;
       problems_.error(own ? s.where_of("vsz_limit") : impl_.global().where_of("default_vsz_limit"),
@@ -193,6 +194,29 @@ class Resolver {
           fmt::format("service {}: process_min_avail is higher than process_limit ({} > {})",
                       service.name, service.process_min_avail, service.process_limit));
     }
+  }
+
+  void resolve_sessions(const Section& s, ServiceSettings& service) {
+    const bool own_memory = service.vsz_limit != kDefaultVszLimit;
+    if (!own_memory) service.vsz_limit = master().default_vsz_limit;
+    if (service.type != ServiceType::login) {
+      if (service.max_sessions == 0) return;
+      problems_.error(s.where_of("max_sessions"),
+                      fmt::format("service {}: max_sessions is for login services", service.name));
+      return;
+    }
+    if (service.max_sessions == 0) service.max_sessions = master().login_max_sessions;
+    apply_max_sessions(service, host_facts(), own_memory);
+    const std::uint64_t each = service.service_count == 0
+                                   ? service.client_limit
+                                   : std::min(service.client_limit, service.service_count);
+    const std::uint64_t room = service.process_limit * each;
+    if (room >= service.max_sessions) return;
+    problems_.warning(
+        s.where_of(s.find_given("process_limit") != nullptr ? "process_limit" : "client_limit"),
+        fmt::format("service {}: process_limit and client_limit leave room for {} "
+                    "clients, and max_sessions is {}",
+                    service.name, room, service.max_sessions));
   }
 
   void add_listeners(ServiceSettings& service) {
@@ -348,11 +372,18 @@ class Resolver {
     warn_client_limit("anvil", anvil_need, "Counted with: " + anvil_count);
   }
 
+  /// Where the operator has said how many sessions there will be, auth and anvil follow.
   void warn_client_limit(std::string_view name, unsigned need, const std::string& counted) {
-    for (const ServiceSettings& s : impl_.services) {
+    const bool derived = std::any_of(impl_.services.begin(), impl_.services.end(),
+                                     [](const auto& s) { return s.max_sessions > 0; });
+    for (ServiceSettings& s : impl_.services) {
       if (s.name != name || s.client_limit >= need) continue;
       const Section* const section = impl_.find(Kind::service, name, {});
       const bool own = section->find_given("client_limit") != nullptr;
+      if (derived && !own) {
+        s.client_limit = need;
+        continue;
+      }
       problems_.warning(
           own ? section->where_of("client_limit") : impl_.global().where_of("default_client_limit"),
           fmt::format("service {} {{ client_limit={} }} is lower than required under "

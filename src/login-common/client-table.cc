@@ -1,7 +1,6 @@
 #include "login-common/client-table.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <optional>
 #include <utility>
@@ -20,14 +19,6 @@ bool address_matches(const std::string& address, const std::string& mask) {
     return ip && network->contains(*ip);
   }
   return config::wildcard_match(address, mask);
-}
-
-/// Who holds a connection from `address`: in IPv6 everybody has a /64 of addresses.
-IpAddress holder(const IpAddress& address) noexcept {
-  if (!address.is_v6()) return address;
-  std::array<unsigned char, 16> network{};
-  std::copy_n(address.bytes().begin(), network.size() / 2, network.begin());
-  return IpAddress::from_bytes(IpAddress::Family::v6, network.data());
 }
 
 }  // namespace
@@ -119,7 +110,7 @@ service::Evictable ClientTable::evictable() const {
   unsigned owing = 0;
   for (const auto& client : clients_) {
     if (client->ended()) continue;
-    Held& of = held[holder(client->address())];
+    Held& of = held[holder_of(client->address())];
     ++of.all;
     if (client->owes_response()) ++owing;
     if (!client->idle()) continue;
@@ -143,7 +134,7 @@ service::Evictable ClientTable::evictable() const {
 void ClientTable::evict(unsigned count) {
   std::map<IpAddress, unsigned> held;
   for (const auto& client : clients_) {
-    if (!client->ended()) ++held[holder(client->address())];
+    if (!client->ended()) ++held[holder_of(client->address())];
   }
   for (const bool idle : {true, false}) {
     while (count > 0) {
@@ -151,13 +142,13 @@ void ClientTable::evict(unsigned count) {
       unsigned most = 0;
       for (const auto& client : clients_) {
         if (client->ended() || !(idle ? client->idle() : client->owes_response())) continue;
-        const unsigned holds = held[holder(client->address())];
+        const unsigned holds = held[holder_of(client->address())];
         if (holds <= most) continue;
         most = holds;
         victim = client.get();
       }
       if (victim == nullptr) break;
-      --held[holder(victim->address())];
+      --held[holder_of(victim->address())];
       --count;
       victim->disconnect(Bye::resource, "Connection queue full", "Connection queue full");
     }

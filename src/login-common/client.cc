@@ -78,6 +78,7 @@ Client::Client(ClientShared& shared, ClientOwner& owner, const config::SocketInf
 }
 
 Client::~Client() {
+  uncount();
   if (auth_id_ != 0) shared_.auth.cancel(auth_id_);
   attempt_.reset();  // its last words are about members declared behind it
 }
@@ -109,7 +110,22 @@ void Client::start() {
 
 /// Who the client is has been settled; now it is its turn.
 void Client::begin() {
-  if (state_ >= State::closing) return;
+  const unsigned most = settings_->login_max_connections_per_ip;
+  // A trusted hop has many clients behind its one address.
+  if (most == 0 || shared_.counts == nullptr || context_.security.trusted || !seen_remote_) {
+    return admit(true);
+  }
+  state_ = State::admission;
+  count_id_ = shared_.counts->reserve(seen_remote_, most, [this](bool granted) {
+    admit(granted);
+    settle();
+  });
+}
+
+/// @param granted  false: it is heard out as far as it takes to be told so in its own protocol
+void Client::admit(bool granted) {
+  refused_ = !granted;
+  if (refused_) deadline_ = shared_.loop.now() + kRefusalTimeout;
   if (listener_.ssl) {
     state_ = State::handshake;
     begin_tls();
@@ -120,6 +136,7 @@ void Client::begin() {
 
 /// Sends the greeting, or waits for auth to say what it offers.
 void Client::greet() {
+  if (refused_) return refuse_address();
   if (!shared_.auth.ready()) {
     state_ = State::greeting;
     notice_at_ = connected_ + kGreetingNotice;
@@ -132,6 +149,18 @@ void Client::greet() {
   make_challenge();
   state_ = State::command;
   dialogue_->greet(out_);
+}
+
+void Client::refuse_address() {
+  dialogue_->bye(Bye::resource, settings_->login_reject_message, out_);
+  const io::TimePoint now = shared_.loop.now();
+  if (!shared_.refusal_lines.allow(now)) logged_ = true;
+  if (const unsigned left_out = logged_ ? 0 : shared_.refusal_lines.take_left_out(); left_out > 0) {
+    log::warning("{} more clients had too many connections from their address", left_out);
+  }
+  facts_.greeted = true;  // it has not waited for auth
+  close(fmt::format("Too many connections from this address (login_max_connections_per_ip={})",
+                    settings_->login_max_connections_per_ip));
 }
 
 void Client::on_auth_ready() {
@@ -422,6 +451,7 @@ void Client::on_time() noexcept {
     case State::proxy_header:
       header_late();
       break;
+    case State::admission:
     case State::handshake:
     case State::starttls:
       close("Inactivity");
@@ -499,6 +529,7 @@ void Client::close(std::string_view reason, bool with_remark) {
   with_remark_ = with_remark;
   log_end();
   if (auth_id_ != 0) shared_.auth.cancel(std::exchange(auth_id_, 0));
+  uncount();
   attempt_.reset();
   tls_handshaking_ = false;
   state_ = State::closing;
@@ -507,11 +538,17 @@ void Client::close(std::string_view reason, bool with_remark) {
   input_.clear();
 }
 
+/// It does not wait for its login any more.
+void Client::uncount() noexcept {
+  if (count_id_ != 0) shared_.counts->release(std::exchange(count_id_, 0));
+}
+
 void Client::end() {
   if (state_ == State::ended) return;
   state_ = State::ended;
   timer_.cancel();
   if (stream_) stream_->close();
+  uncount();
   owner_.on_client_end(*this);
 }
 

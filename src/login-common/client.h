@@ -15,6 +15,7 @@
 #include "io/loop.h"
 #include "io/stream.h"
 #include "lib/log.h"
+#include "login-common/address-counts.h"
 #include "login-common/auth-client.h"
 #include "login-common/client-dialogue.h"
 #include "login-common/line-limit.h"
@@ -47,6 +48,8 @@ struct ClientShared {
   std::array<char, 8192> read_buffer{};
   io::Milliseconds handshake_timeout{30'000};  // of TLS, within login_timeout
   LineLimit header_lines{};                    // about PROXY headers
+  LineLimit refusal_lines{};                   // about addresses with too many clients
+  AddressCounts* counts = nullptr;             // none: nobody is counted
 };
 
 /// Who keeps the clients.
@@ -66,8 +69,9 @@ class Client final : public AuthListener {
   static constexpr std::size_t kMaxOutput = 4096;  // unsent bytes at which no command is taken
   static constexpr std::chrono::seconds kGreetingNotice{10};
   static constexpr std::chrono::seconds kAuthNotice{30};
-  static constexpr std::chrono::seconds kCloseTimeout{5};  // for the last words to leave
-  static constexpr unsigned kReportEvery = 10;             // failures
+  static constexpr std::chrono::seconds kCloseTimeout{5};    // for the last words to leave
+  static constexpr std::chrono::seconds kRefusalTimeout{5};  // for a handshake only to be refused
+  static constexpr unsigned kReportEvery = 10;               // failures
 
   /// @param listener  borrowed, outlives the client
   Client(ClientShared& shared, ClientOwner& owner, const config::SocketInfo& listener, UniqueFd fd,
@@ -109,6 +113,7 @@ class Client final : public AuthListener {
  private:
   enum class State : std::uint8_t {
     proxy_header,  // of the balancer in front, before anything of the client's
+    admission,     // whether its address may have one more is being asked
     handshake,     // TLS from the first byte
     greeting,      // auth's mechanisms are not known yet
     command,
@@ -135,6 +140,7 @@ class Client final : public AuthListener {
   void on_server_name(std::string_view name, std::shared_ptr<io::TlsContext>& context) noexcept;
   void select_settings();
   void begin();
+  void admit(bool granted);
   void judge_addresses(bool by_balancer);
   void greet();
   void begin_tls();
@@ -150,6 +156,8 @@ class Client final : public AuthListener {
   void notice();
   void say_bye(ClientDialogue::Bye kind, std::string_view text, std::string_view reason);
   void close(std::string_view reason, bool with_remark = true);
+  void refuse_address();
+  void uncount() noexcept;
   void end();
 
   // Authentication (client-auth.cc).
@@ -199,8 +207,10 @@ class Client final : public AuthListener {
   std::uint64_t sent_ = 0;              // bytes
   bool blocked_ = false;                // out_ waits for the client to read
   bool tls_handshaking_ = false;
-  bool gone_ = false;        // left while auth was busy with it
-  bool first_bytes_ = true;  // nothing of the client's own has been read
+  bool gone_ = false;           // left while auth was busy with it
+  std::uint64_t count_id_ = 0;  // of shared_.counts
+  bool refused_ = false;        // its address has too many: it only hears that
+  bool first_bytes_ = true;     // nothing of the client's own has been read
   std::string tls_error_;
   /// What the client has shown of itself in TLS, here or to a balancer in front of us.
   io::ClientCertificate certificate_;

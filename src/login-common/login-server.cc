@@ -70,12 +70,14 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       global_(config_.global(protocol.name)),
       tls_(std::string(protocol.alpn.empty() ? protocol.name : protocol.alpn)),
       proxy_(ProxyCore::make(service.loop(), proxy_protocol(protocol), service.listeners())),
-      auth_(service.loop(), auth_connector(), global_->auth_socket_path),
+      auth_(service.loop(), connector("auth"), global_->auth_socket_path),
+      counts_(service.loop(), connector("anvil"), std::string(protocol.program)),
       shared_{service.loop(), protocol,     config_,     auth_, *proxy_,
               tls_,           session_ids_, host_name(), {},    {}},
       clients_(shared_),
       title_(argc, argv) {
   log::set_debug(global_->auth_debug);
+  shared_.counts = &counts_;
   load_tls();
   if (protocol_.says_host_name && global_->hostname.empty()) {
     shared_.full_host_name = full_host_name();
@@ -110,9 +112,9 @@ void LoginServer::renew_settings(int fd) {
 
 /// The master connects: no path leads out of where this process is confined, and which socket it is
 /// (auth_socket_path, Postern's own or another program's) is not for this process to choose.
-AuthClient::Connect LoginServer::auth_connector() {
-  return [this](std::function<void(Result<UniqueFd>)> answer) {
-    service_.connect("auth", std::move(answer));
+AuthClient::Connect LoginServer::connector(std::string_view name) {
+  return [this, name](std::function<void(Result<UniqueFd>)> answer) {
+    service_.connect(name, std::move(answer));
   };
 }
 
@@ -129,6 +131,7 @@ void LoginServer::on_change() noexcept {
   if (!ending_ || load.clients > 0) return;
   // Whoever is left is relayed.
   auth_.stop();
+  counts_.stop();
   if (load.relaying == 0) service_.finish();
 }
 

@@ -46,7 +46,8 @@ class LoginServer final : public service::Handler {
   void show_title();
   void answer_sessions(service::Call& call);
   void answer_kick(service::Call& call);
-  AuthClient::Connect auth_connector();
+  /// Connects by way of the master.
+  AuthClient::Connect connector(std::string_view name);
   void load_tls();
   void renew_settings(int fd);
 
@@ -58,6 +59,7 @@ class LoginServer final : public service::Handler {
   SessionIds session_ids_;
   std::unique_ptr<ProxyCore> proxy_;
   AuthClient auth_;
+  AddressCounts counts_;
   ClientShared shared_;
   ClientTable clients_;
   io::Deferred changed_;

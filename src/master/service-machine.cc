@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "master/eviction.h"
+#include "master/usage.h"
 
 namespace postern::master {
 namespace {
@@ -281,6 +282,7 @@ Plan ServiceMachine::next(TimePoint now) {
     drain_idle(now, plan);
     start_what_is_needed(now, plan);
     decide_watching(now, plan);
+    warn_of_usage(now);
   }
   plan.lines.insert(plan.lines.begin(), std::make_move_iterator(lines_.begin()),
                     std::make_move_iterator(lines_.end()));
@@ -397,6 +399,15 @@ void ServiceMachine::full(TimePoint now, Plan& plan) {
   pause_until_ = now + kFullPause;
   // A newcomer waits a while for room, then it is told that there is none.
   if (now - *full_since_ >= kRefuseAfter) plan.refuse = true;
+}
+
+/// Before anybody is turned away.
+void ServiceMachine::warn_of_usage(TimePoint now) {
+  if (limits_.worker || (usage_warned_ && now - *usage_warned_ < kWarnOfUsageEvery)) return;
+  std::string text = usage_warning(usage_of(processes_, limits_), limits_);
+  if (text.empty()) return;
+  usage_warned_ = now;
+  lines_.push_back({log::Level::warning, std::move(text)});
 }
 
 bool ServiceMachine::eviction_pending(TimePoint now) const noexcept {

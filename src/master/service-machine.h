@@ -28,6 +28,7 @@ struct ServiceLimits {
   unsigned process_limit = 100;    // processes with clients before login, or room for some
   unsigned relay_limit = 10000;    // processes beyond process_limit that only relay
   unsigned client_limit = 1000;    // clients of one process, for the words of a warning
+  unsigned max_sessions = 0;       // sessions there are to be room for; 0: nobody said
   unsigned service_count = 0;      // clients a process serves in its life; 0 unlimited
   std::chrono::milliseconds idle_kill{60000};  // 0 never
   bool login = false;         // has clients to evict and a sentence to refuse newcomers with
@@ -158,6 +159,7 @@ class ServiceMachine {
   void start_what_is_needed(TimePoint now, Plan& plan);
   void full(TimePoint now, Plan& plan);
   bool evict(TimePoint now, Plan& plan);
+  void warn_of_usage(TimePoint now);
   bool eviction_pending(TimePoint now) const noexcept;
   void decide_watching(TimePoint now, Plan& plan);
 
@@ -170,9 +172,10 @@ class ServiceMachine {
   bool had_success_ = false;     // a process ended with status 0
   TimePoint failures_second_{};  // the second failures_in_second_ counts
   unsigned failures_in_second_ = 0;
-  std::optional<TimePoint> warned_;       // the last "limit reached"
-  std::optional<TimePoint> full_since_;   // full, somebody waits and nobody can be sent away
-  std::optional<TimePoint> pause_until_;  // listeners are left alone until then
+  std::optional<TimePoint> warned_;        // the last "limit reached"
+  std::optional<TimePoint> usage_warned_;  // that it comes near
+  std::optional<TimePoint> full_since_;    // full, somebody waits and nobody can be sent away
+  std::optional<TimePoint> pause_until_;   // listeners are left alone until then
   std::uint64_t starts_ = 0;
   std::uint64_t failures_ = 0;
   std::vector<PlanLine> lines_;  // for the next plan

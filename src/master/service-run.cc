@@ -15,6 +15,7 @@
 #include <csignal>
 #include <utility>
 
+#include "config/session-limits.h"
 #include "io/socket.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -25,7 +26,6 @@ namespace {
 
 constexpr std::chrono::seconds kLostChannel{5};
 constexpr io::Milliseconds kUnmade{100};
-constexpr rlim_t kMostFiles = 65536;
 
 ServiceLimits limits_of(const config::ServiceSettings& settings) {
   ServiceLimits out;
@@ -34,6 +34,9 @@ ServiceLimits limits_of(const config::ServiceSettings& settings) {
   out.process_limit = settings.process_limit;
   out.client_limit = settings.client_limit;
   out.service_count = settings.service_count;
+  out.max_sessions = settings.max_sessions;
+  // With a process for each session all of them may come to relay.
+  out.relay_limit = std::max(out.relay_limit, settings.max_sessions);
   out.idle_kill =
       settings.idle_kill == config::kInfinite ? std::chrono::milliseconds{0} : settings.idle_kill;
   out.login = settings.type == config::ServiceType::login;
@@ -53,7 +56,7 @@ rlim_t files_for(const config::ServiceSettings& settings) {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
   // Sessions are not counted by client_limit and take two descriptors each.
   const bool many = settings.type == config::ServiceType::login || settings.client_limit > 400;
-  return std::min<rlim_t>(limit.rlim_max, many ? kMostFiles : 1024);
+  return std::min<rlim_t>(limit.rlim_max, many ? config::kMostDescriptors : 1024);
 }
 
 /// What a newcomer reads who cannot be served, in the protocol's own form.

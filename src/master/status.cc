@@ -1,5 +1,7 @@
 #include "master/status.h"
 
+#include "master/usage.h"
+
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -29,12 +31,7 @@ void service_rows(Supervisor& supervisor, const std::vector<std::string>& names,
   supervisor.for_each_service([&](const ServiceRun& run, unsigned generation) {
     if (!wanted(names, run.name())) return;
     const ServiceMachine& machine = run.machine();
-    unsigned clients = 0;
-    unsigned relaying = 0;
-    for (const auto& [id, record] : machine.processes()) {
-      clients += record.clients;
-      relaying += record.relaying;
-    }
+    const Usage usage = usage_of(machine.processes(), machine.limits());
     const auto throttle = std::chrono::duration_cast<std::chrono::seconds>(machine.throttle());
     emit({{"name", run.name()},
           {"generation", number(generation)},
@@ -43,8 +40,10 @@ void service_rows(Supervisor& supervisor, const std::vector<std::string>& names,
           {"process_avail", number(machine.with_room())},
           {"process_limit", number(machine.limits().process_limit)},
           {"client_limit", number(machine.limits().client_limit)},
-          {"clients", number(clients)},
-          {"relaying", number(relaying)},
+          {"clients", number(usage.clients)},
+          {"relaying", number(usage.relaying)},
+          {"max_sessions", number(usage.max_sessions)},
+          {"used_percent", number(usage.percent())},
           {"throttle_secs", std::to_string(throttle.count())},
           {"failures", number(machine.failures())},
           {"process_total", number(machine.starts())}});

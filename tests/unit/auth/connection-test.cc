@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "auth/line-stream.h"
+#include "io/line-stream.h"
 #include "fixture.h"
 #include "io/loop.h"
 #include "io/socket.h"
@@ -115,14 +115,14 @@ TEST_F(AuthConnection, AnswersEverythingToAClientThatReadsLate) {
 }
 
 TEST(LineStream, CarriesLinesAndTellsTheEnd) {
-  struct Taker final : LineStream::Owner {
+  struct Taker final : io::LineStream::Owner {
     std::vector<std::string> lines;
     bool closed = false;
-    void on_line(LineStream& stream, std::string_view line) override {
+    void on_line(io::LineStream& stream, std::string_view line) override {
       lines.emplace_back(line);
       stream.send("got " + std::string(line) + "\n");
     }
-    void on_closed(LineStream& stream) override {
+    void on_closed(io::LineStream& stream) override {
       closed = true;
       stream.close();
     }
@@ -131,7 +131,7 @@ TEST(LineStream, CarriesLinesAndTellsTheEnd) {
   auto pair = io::socket_pair(SOCK_STREAM);
   ASSERT_TRUE(pair.ok());
   Taker taker;
-  LineStream stream(loop, std::move(pair.value().second), 64, taker);
+  io::LineStream stream(loop, std::move(pair.value().second), 64, taker);
   const UniqueFd peer = std::move(pair.value().first);
   ASSERT_EQ(::write(peer.get(), "one\ntwo\nthr", 11), 11);
   for (int i = 0; i < 5; i++) loop.run_once(false);

@@ -1,13 +1,13 @@
-#include "auth/line-stream.h"
+#include "io/line-stream.h"
 
 #include <algorithm>
 
-namespace postern::auth {
+namespace postern::io {
 
-LineStream::LineStream(io::Loop& loop, UniqueFd fd, std::size_t max_line, Owner& owner)
+LineStream::LineStream(Loop& loop, UniqueFd fd, std::size_t max_line, Owner& owner)
     : max_line_(max_line), owner_(&owner) {
-  flush_.start(loop, io::Callback<>::to<&LineStream::flush>(*this));
-  stream_.open(loop, std::move(fd), io::Callback<unsigned>::to<&LineStream::on_event>(*this));
+  flush_.start(loop, Callback<>::to<&LineStream::flush>(*this));
+  stream_.open(loop, std::move(fd), Callback<unsigned>::to<&LineStream::on_event>(*this));
   stream_.want(true, false);
 }
 
@@ -26,12 +26,12 @@ void LineStream::close() noexcept {
 void LineStream::flush() noexcept {
   if (owner_ == nullptr) return;
   while (!output_.empty()) {
-    const io::IoResult result = stream_.write(output_.view());
-    if (result.status == io::IoStatus::ok) {
+    const IoResult result = stream_.write(output_.view());
+    if (result.status == IoStatus::ok) {
       output_.consume(result.bytes);
       continue;
     }
-    if (result.status == io::IoStatus::again) break;
+    if (result.status == IoStatus::again) break;
     return owner_->on_closed(*this);
   }
   stream_.want(true, !output_.empty());
@@ -54,13 +54,13 @@ bool LineStream::process() {
 }
 
 void LineStream::on_event(unsigned event) noexcept {
-  if ((event & io::Stream::kWritable) != 0) flush();
-  if ((event & io::Stream::kReadable) == 0) return;
+  if ((event & Stream::kWritable) != 0) flush();
+  if ((event & Stream::kReadable) == 0) return;
   while (owner_ != nullptr) {
     constexpr std::size_t kChunk = 8192;
-    const io::IoResult result = stream_.read(input_.reserve(kChunk), kChunk);
-    if (result.status == io::IoStatus::again) return;
-    if (result.status != io::IoStatus::ok) {
+    const IoResult result = stream_.read(input_.reserve(kChunk), kChunk);
+    if (result.status == IoStatus::again) return;
+    if (result.status != IoStatus::ok) {
       owner_->on_closed(*this);
       return;
     }
@@ -70,4 +70,4 @@ void LineStream::on_event(unsigned event) noexcept {
   }
 }
 
-}  // namespace postern::auth
+}  // namespace postern::io

@@ -9,7 +9,7 @@
 #include "lib/handle.h"
 #include "lib/secret.h"
 
-namespace postern::auth {
+namespace postern::io {
 
 /// A connection to another process of ours, in lines.
 class LineStream {
@@ -25,7 +25,7 @@ class LineStream {
     ~Owner() = default;
   };
 
-  LineStream(io::Loop& loop, UniqueFd fd, std::size_t max_line, Owner& owner);
+  LineStream(Loop& loop, UniqueFd fd, std::size_t max_line, Owner& owner);
   LineStream(const LineStream&) = delete;
   LineStream& operator=(const LineStream&) = delete;
 
@@ -40,11 +40,11 @@ class LineStream {
   void flush() noexcept;
   bool process();
 
-  io::Deferred flush_;  // goes with the object, so that it never comes after it
-  io::Stream stream_;
+  Deferred flush_;  // goes with the object, so that it never comes after it
+  Stream stream_;
   std::size_t max_line_;
   Owner* owner_;
   WipingBuffer input_, output_;
 };
 
-}  // namespace postern::auth
+}  // namespace postern::io

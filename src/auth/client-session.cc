@@ -1,6 +1,12 @@
 #include "auth/client-session.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "auth/reply.h"
 #include "lib/text.h"
@@ -462,20 +468,28 @@ void ClientSession::sweep() {
   if (!exchanges_.empty()) arm_sweep();
 }
 
-/// Tells one tried password from another without keeping it; 0 where none was seen, so that each
-/// try counts.
+/// Tells a repeated guess from a new one; 0 where no password was seen, so that each try counts.
+/// Keyed, so that whoever sees what anvil holds cannot try passwords against it.
 std::uint32_t ClientSession::checksum(const Request& request) {
   if (!request.has_password()) return 0;
-  std::uint32_t crc = 0xffffffffU;
-  const auto add = [&crc](std::string_view text) {
-    for (const char c : text) {
-      crc ^= static_cast<unsigned char>(c);
-      for (int i = 0; i < 8; i++) crc = (crc >> 1) ^ (0xedb88320U & (0U - (crc & 1U)));
-    }
-  };
-  add(request.password().reveal());
-  add(request.user());
-  return ~crc;
+  constexpr std::size_t kKey = 32;
+  static const std::array<unsigned char, kKey> key = [] {
+    std::array<unsigned char, kKey> random{};
+    if (RAND_priv_bytes(random.data(), kKey) != 1) random.fill(0);
+    return random;
+  }();
+  WipingBuffer guess(request.user());
+  guess.append(std::string_view("\0", 1)).append(request.password().reveal());
+  const void* const bytes = guess.view().data();
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (HMAC(EVP_sha256(), key.data(), kKey, static_cast<const unsigned char*>(bytes), guess.size(),
+           digest.data(), &size) == nullptr) {
+    return 0;  // counts as a new one
+  }
+  std::uint32_t out = 0;
+  std::memcpy(&out, digest.data(), sizeof out);
+  return out;
 }
 
 }  // namespace postern::auth

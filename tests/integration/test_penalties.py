@@ -1,0 +1,54 @@
+"""What guessing costs, as anvil tells it: no test here measures time."""
+import socket
+
+from harness.imap import Imap
+from harness.procs import wait_for
+from test_haproxy import BALANCER, Behind
+
+
+def penalties(postern):
+    """Ident to value, of all anvil knows."""
+    with socket.socket(socket.AF_UNIX) as anvil:
+        anvil.settimeout(10)
+        anvil.connect(str(postern.run / "anvil"))
+        anvil.sendall(b"VERSION\tanvil\t1\t0\nPENALTY-DUMP\n")
+        lines = anvil.makefile("r")
+        out = {}
+        while line := lines.readline().rstrip("\n"):
+            if line.startswith("VERSION"):
+                continue
+            ident, value = line.split("\t")[:2]
+            out[ident] = int(value)
+        return out
+
+
+def guess(client, name, password):
+    return client.login(name, password).startswith("NO [AUTHENTICATIONFAILED]")
+
+
+def test_a_repeated_password_is_no_new_guess_T_NET_10(postern, user):
+    name, password = user()
+    postern.start()
+    with Imap(postern.port) as client:
+        assert guess(client, name, "wrong-once-7a")
+        wait_for("the penalty", lambda: penalties(postern).get("127.0.0.1") == 1)
+        for _ in range(2):  # a mail program that has not heard of the new password
+            assert guess(client, name, "wrong-once-7a")
+        assert penalties(postern)["127.0.0.1"] == 1
+        assert guess(client, name, "wrong-twice-8b")
+        wait_for("the higher penalty", lambda: penalties(postern).get("127.0.0.1") == 2)
+    # What was guessed is known to anvil by a checksum only; the log never had it.
+    postern.passwords |= {"wrong-once-7a", "wrong-twice-8b"}
+
+
+def test_an_address_behind_a_balancer_has_its_own_penalty_and_ipv6_counts_by_48(postern, user):
+    behind = Behind(postern)
+    postern.settings["disable_plaintext_auth"] = "no"
+    name, password = user()
+    postern.start()
+    for address in ("192.0.2.1", "2001:db8:1:2::3", "2001:db8:1:9::9"):
+        family, server = ("TCP6", "::1") if ":" in address else ("TCP4", "127.0.0.1")
+        with behind.client(f"PROXY {family} {address} {server} 1 143\r\n".encode()) as client:
+            assert guess(client, name, f"wrong-{address}")
+    wait_for("the penalties", lambda: penalties(postern) == {"192.0.2.1": 1, "2001:db8:1::": 2})
+    assert BALANCER not in penalties(postern)

@@ -336,8 +336,8 @@ class Loader {
       return false;
     }
     // Read once, before anybody has connected.
-    constexpr std::array<std::string_view, 3> kOnce{"auth_mechanisms", "auth_worker_max_count",
-                                                    "auth_socket_path"};
+    constexpr std::array<std::string_view, 4> kOnce{"auth_mechanisms", "auth_worker_max_count",
+                                                    "auth_socket_path", "login_access_sockets"};
     if (std::find(kOnce.begin(), kOnce.end(), row.name) != kOnce.end()) {
       problems_.error(where, fmt::format("{} holds for everything; it stands before the first "
                                          "section",

@@ -92,7 +92,7 @@ void Client::log_end(std::string_view prefix, std::string_view words) {
   facts_.auth_started_seconds = facts_.attempts == 0 ? 0 : seconds_since(auth_started_);
   // A client that never got as far as the greeting because of its own handshake has not waited for
   // auth.
-  if (state_ == State::handshake || state_ == State::admission) facts_.greeted = true;
+  if (state_ <= State::handshake) facts_.greeted = true;
   facts_.certificate = certificate_fact();
   facts_.handshaking = tls_handshaking_;
   std::string message;

@@ -42,7 +42,7 @@ void Client::read_header() {
   input_.clear();
   take_header(parsed.header);
   owner_.on_client_known();
-  begin();
+  ask_access();
 }
 
 void Client::take_header(const wire::ProxyHeader& header) {

@@ -103,9 +103,39 @@ void Client::start() {
   if (listener_.haproxy) {
     wait_for_header();
   } else {
-    begin();
+    ask_access();
   }
   settle();
+}
+
+/// Before anything is said to it: the programs of login_access_sockets.
+void Client::ask_access() {
+  if (shared_.access_sockets.empty()) return begin();
+  state_ = State::access;
+  access_ = std::make_unique<AccessLookup>(
+      shared_.loop, shared_.connect_access, shared_.access_sockets, shared_.protocol.name,
+      stream_->fd(), [this](const AccessLookup::Verdict& verdict) { on_access(verdict); });
+  access_->start();
+}
+
+void Client::on_access(const AccessLookup::Verdict& verdict) {
+  access_.reset();
+  if (verdict.granted) {
+    begin();
+  } else {
+    refuse_access(verdict.level, verdict.line);
+  }
+  settle();
+}
+
+/// It is closed without a word, and this is its line.
+void Client::refuse_access(log::Level level, std::string_view line) {
+  if (any_contains(settings_->login_healthcheck_networks, seen_remote_)) level = log::Level::debug;
+  if (level != log::Level::debug || log::debug_enabled()) {
+    log::write(level, fmt::format("{} (rip={})", line, remote_.ip.text()));
+  }
+  logged_ = true;
+  close("Access refused");
 }
 
 /// Who the client is has been settled; now it is its turn.
@@ -240,6 +270,9 @@ void Client::on_event(unsigned events) noexcept {
       // A guesser that does not wait for the answer has guessed all the same: auth is heard first,
       // and the log says what it said (recorded: imap-auth-fail-disconnect).
       gone_ = state_ == State::auth;
+      if (state_ == State::access) {
+        refuse_access(log::Level::error, access_->line("Client disconnected during lookup"));
+      }
       if (!gone_) close("Connection closed");
     } else if ((events & io::Stream::kHungUp) != 0) {
       out_.clear();  // nobody reads the last words
@@ -451,6 +484,7 @@ void Client::on_time() noexcept {
     case State::proxy_header:
       header_late();
       break;
+    case State::access:
     case State::admission:
     case State::handshake:
     case State::starttls:
@@ -530,6 +564,7 @@ void Client::close(std::string_view reason, bool with_remark) {
   log_end();
   if (auth_id_ != 0) shared_.auth.cancel(std::exchange(auth_id_, 0));
   uncount();
+  access_.reset();
   attempt_.reset();
   tls_handshaking_ = false;
   state_ = State::closing;

@@ -15,6 +15,7 @@
 #include "io/loop.h"
 #include "io/stream.h"
 #include "lib/log.h"
+#include "login-common/access-lookup.h"
 #include "login-common/address-counts.h"
 #include "login-common/auth-client.h"
 #include "login-common/client-dialogue.h"
@@ -50,6 +51,8 @@ struct ClientShared {
   LineLimit header_lines{};                    // about PROXY headers
   LineLimit refusal_lines{};                   // about addresses with too many clients
   AddressCounts* counts = nullptr;             // none: nobody is counted
+  AccessLookup::Connect connect_access{};
+  std::vector<std::string> access_sockets{};  // login_access_sockets
 };
 
 /// Who keeps the clients.
@@ -113,6 +116,7 @@ class Client final : public AuthListener {
  private:
   enum class State : std::uint8_t {
     proxy_header,  // of the balancer in front, before anything of the client's
+    access,        // other programs are asked whether it may come in
     admission,     // whether its address may have one more is being asked
     handshake,     // TLS from the first byte
     greeting,      // auth's mechanisms are not known yet
@@ -139,6 +143,9 @@ class Client final : public AuthListener {
   void on_time() noexcept;
   void on_server_name(std::string_view name, std::shared_ptr<io::TlsContext>& context) noexcept;
   void select_settings();
+  void ask_access();
+  void on_access(const AccessLookup::Verdict& verdict);
+  void refuse_access(log::Level level, std::string_view line);
   void begin();
   void admit(bool granted);
   void judge_addresses(bool by_balancer);
@@ -228,6 +235,7 @@ class Client final : public AuthListener {
   std::string mech_, user_, original_user_, auth_user_;
   std::vector<std::pair<std::string, std::string>> passdb_fields_;
   std::unique_ptr<ProxyAttempt> attempt_;
+  std::unique_ptr<AccessLookup> access_;
   EndFacts facts_;
   unsigned failures_ = 0;
   io::TimePoint first_attempt_{}, auth_started_{};

@@ -78,6 +78,10 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
       title_(argc, argv) {
   log::set_debug(global_->auth_debug);
   shared_.counts = &counts_;
+  shared_.access_sockets = global_->login_access_sockets;
+  shared_.connect_access = [this](std::size_t index, std::function<void(Result<UniqueFd>)> answer) {
+    service_.connect(fmt::format("{}{}", wire::kAccessSocket, index), std::move(answer));
+  };
   load_tls();
   if (protocol_.says_host_name && global_->hostname.empty()) {
     shared_.full_host_name = full_host_name();

@@ -36,6 +36,18 @@ std::string auth_socket_path(const config::Configuration& configuration) {
       tls.empty() ? std::string("login/login") : tls.front().settings->auth_socket_path;
   return path.starts_with('/') ? path : configuration.master().base_dir + '/' + path;
 }
+
+/// login_access_sockets; as in Dovecot, below base_dir/login.
+std::vector<std::string> access_socket_paths(const config::Configuration& configuration) {
+  const auto tls = configuration.tls();  // the first is without filters
+  std::vector<std::string> out;
+  if (!tls.empty()) out = tls.front().settings->login_access_sockets;
+  for (std::string& path : out) {
+    if (!path.starts_with('/')) path = configuration.master().base_dir + "/login/" + path;
+  }
+  return out;
+}
+
 bool is_log(const ServiceRun& run) {
   return run.settings().type == config::ServiceType::log;
 }
@@ -295,9 +307,18 @@ void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
 }
 
 /// Who may ask for which socket; the path of it.
-Result<std::string> Supervisor::socket_for(const ServiceRun& run, std::string_view name) const {
+Result<std::string> Supervisor::socket_for(const ServiceRun& run, std::string_view name) {
   const std::string& base = configuration().master().base_dir;
   if (is_login(run) && name == "auth") return auth_socket_path(configuration());
+  if (is_login(run) && name.starts_with(wire::kAccessSocket)) {
+    // Asked for each client: found out once for each configuration.
+    if (std::exchange(access_sockets_of_, prepared_.configuration) != prepared_.configuration) {
+      access_sockets_ = access_socket_paths(configuration());
+    }
+    const auto number = decimal(name.substr(wire::kAccessSocket.size()), 0, 1000);
+    if (number && *number < access_sockets_.size()) return access_sockets_[*number];
+    return Error{EACCES, "there is no such login_access_sockets"};
+  }
   if (run.name() == "auth" && name == "auth-worker") return base + '/' + std::string(kWorkerSocket);
   if ((is_login(run) || run.name() == "auth") && name == "anvil") return base + "/anvil";
   return Error{EACCES, "not for this process"};

@@ -99,7 +99,7 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   void send_files(Child& log);
   void send_pipe(Child& log, const LogPipe& pipe);
   static void keep_what_has_not_changed(Generation& old, Generation& fresh);
-  Result<std::string> socket_for(const ServiceRun& run, std::string_view name) const;
+  Result<std::string> socket_for(const ServiceRun& run, std::string_view name);
   void on_signal(int number) noexcept;
   void on_reload_due() noexcept;
   void listen(const Prepared& prepared, std::vector<std::string>& errors);
@@ -117,6 +117,8 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   io::Loop& loop_;
   Options options_;
   Prepared prepared_;
+  std::vector<std::string> access_sockets_;  // paths
+  std::shared_ptr<const config::Configuration> access_sockets_of_;
   std::optional<PidFile> pid_file_;
   Listeners listeners_;
   LogOutputs log_outputs_;

@@ -26,7 +26,9 @@ inline constexpr std::string_view kStatus =
                // away, from where most clients come, how many of those could go
 inline constexpr std::string_view kFinished = "finished";  // service_count used up, only finishing
 inline constexpr std::string_view kConnect =
-    "connect";                                   // ID NAME: wants a connection to a named socket
+    "connect";  // ID NAME: wants a connection to a named socket
+inline constexpr std::string_view kAccessSocket =
+    "access-";  // such a name, with a number: the word of login_access_sockets, from 0
 inline constexpr std::string_view kRow = "row";  // ID KEY=VALUE…: one row of the answer to a call
 inline constexpr std::string_view kDone =
     "done";  // ID CODE [TEXT]: the answer's end, sysexits code

@@ -98,3 +98,29 @@ def test_the_oldest_go_when_the_service_is_full_and_read_why(postern, user):
         for client in waiting:
             client.close()
     postern.wait_log(r"Disconnected: Connection queue full \(no auth attempts in \d+ secs\): user=<>, rip=")
+
+
+@pytest.mark.alone
+def test_who_cannot_be_served_is_told_and_nobody_else_is_touched_T_NET_07(postern, user):
+    """Every slot is taken by somebody auth is busy with, so that nobody can be sent away."""
+    name, password = user()
+    postern.service |= {"process_min_avail": "1", "process_limit": "1", "client_limit": "20"}
+    postern.settings |= {"auth_failure_delay": "60 secs", "disable_plaintext_auth": "no"}
+    postern.start()
+    with Imap(postern.port) as relayed:
+        assert relayed.login(name, password).startswith("OK ")
+        busy = [Imap(postern.port, source=(f"127.0.0.{60 + i}", 0)) for i in range(20)]
+        for client in busy:
+            client.send(f"a LOGIN {name} wrong-{password}\r\n")
+        begun = time.monotonic()
+        newcomers = [Imap(postern.port, greeting=False, timeout=60) for _ in range(30)]
+        for client in newcomers:
+            assert client.line() == "* BYE [UNAVAILABLE] Too many connections, try again later."
+            assert client.at_end()
+        passed = time.monotonic() - begun
+        assert " OK " in relayed.command("NOOP")[-1]
+        assert "Connection queue full" not in postern.log_text()
+        lines = postern.log_text().count("client_limit (20) reached, client connections are being dropped")
+        assert 1 <= lines <= passed + 2, (lines, passed)
+        for client in busy + newcomers:
+            client.close()

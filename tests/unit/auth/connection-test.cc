@@ -4,8 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/line-stream.h"
 #include "fixture.h"
+#include "io/line-stream.h"
 #include "io/loop.h"
 #include "io/socket.h"
 #include "lib/text.h"

@@ -50,11 +50,8 @@ std::string_view take_word(std::string_view& line) {
 
 }  // namespace
 
-ImapBackendDialogue::ImapBackendDialogue(const login::BackendTarget& target) : target_(target) {
-  credentials_.authzid = target.user;
-  credentials_.authid = target.master.empty() ? target.user : target.master;
-  credentials_.secret = &target.password;
-}
+ImapBackendDialogue::ImapBackendDialogue(const login::BackendTarget& target)
+    : SaslBackend(target, kMaxLines) {}
 
 std::string ImapBackendDialogue::state() const {
   std::string out;
@@ -66,34 +63,12 @@ std::string ImapBackendDialogue::state() const {
   return out.append("/").append(kReceivedNames[static_cast<std::size_t>(received_)]);
 }
 
-std::string ImapBackendDialogue::take_remark() {
-  return std::exchange(remark_, {});
-}
-
-std::string_view ImapBackendDialogue::mechanism_name() const {
-  if (!target_.mech.empty()) return target_.mech;
-  return target_.master.empty() ? "" : "PLAIN";
-}
-
-Then ImapBackendDialogue::fail(FailureType type, std::string reason, std::string reply) {
-  failure_ = {type, std::move(reason), std::move(reply)};
-  end_ = Then::failed;
-  return end_;
-}
-
 std::string ImapBackendDialogue::reply_line(std::string_view text) const {
   return target_.client_tag + " NO " + log_safe_line(text, kMaxClientText) + "\r\n";
 }
 
-Then ImapBackendDialogue::on_line(std::string_view line, WipingBuffer& to_backend,
-                                  WipingBuffer& to_client) {
-  if (end_ != Then::read_line) return end_;
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  bytes_ += line.size();
-  if (line.size() > kMaxLine) return fail(FailureType::protocol, "Too long input line");
-  if (++lines_ > kMaxLines || bytes_ > kMaxBytes) {
-    return fail(FailureType::protocol, "Too much input before login");
-  }
+Then ImapBackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
+                                    WipingBuffer& to_client) {
   if (received_ == Received::none) return on_banner(line, to_backend);
   if (line.starts_with("* ")) return on_untagged(line.substr(2), to_client);
   if (line.starts_with('+')) return on_continuation(line.substr(1), to_backend);
@@ -122,8 +97,7 @@ Then ImapBackendDialogue::on_banner(std::string_view line, WipingBuffer& out) {
   return advance(out);
 }
 
-Then ImapBackendDialogue::on_tls_started(WipingBuffer& to_backend) {
-  if (end_ != Then::read_line) return end_;
+Then ImapBackendDialogue::tls_started(WipingBuffer& to_backend) {
   tls_up_ = true;
   sent_.reset();
   capabilities_ = {};  // RFC 3501 section 6.2.1
@@ -208,10 +182,7 @@ Then ImapBackendDialogue::send_login(WipingBuffer& out) {
 }
 
 Then ImapBackendDialogue::send_authenticate(std::string_view mech, WipingBuffer& out) {
-  mechanism_ = sasl::make_client_mechanism(mech, credentials_);
-  if (!mechanism_) {
-    return fail(FailureType::internal, "Unsupported SASL mechanism " + log_safe(mech));
-  }
+  if (const Then then = choose_mechanism(mech); then != Then::read_line) return then;
   set_sent(Sent::authenticate);
   const std::string command = "L AUTHENTICATE " + std::string(mechanism_->name());
   if (capabilities_.has("SASL-IR")) {
@@ -222,28 +193,10 @@ Then ImapBackendDialogue::send_authenticate(std::string_view mech, WipingBuffer&
         out.append(command).append(" =\r\n");
         return Then::read_line;
       }
-      return send_sasl(std::move(*initial), out, command + " ");
+      return send_sasl(std::move(*initial), command + " ", out);
     }
   }
   out.append(command).append("\r\n");
-  return Then::read_line;
-}
-
-Then ImapBackendDialogue::send_sasl(sasl::ClientReply reply, WipingBuffer& out,
-                                    std::string_view before) {
-  switch (reply.kind) {
-    case sasl::ClientReply::Kind::broken:
-      return fail(FailureType::protocol, "Invalid authentication data: " + reply.reason);
-    case sasl::ClientReply::Kind::refused:
-      refused_ = true;
-      refusal_ = std::move(reply.reason);
-      break;
-    case sasl::ClientReply::Kind::respond:
-      break;
-  }
-  out.append(before);
-  base64_encode(reply.bytes.view(), out);
-  out.append("\r\n");
   return Then::read_line;
 }
 
@@ -270,9 +223,9 @@ Then ImapBackendDialogue::on_challenge(std::string_view base64, WipingBuffer& ou
   set_sent(Sent::auth_continue);
   received_ = Received::auth_continue;
   if (!std::exchange(initial_sent_, true)) {
-    if (auto initial = mechanism_->initial()) return send_sasl(std::move(*initial), out, "");
+    if (auto initial = mechanism_->initial()) return send_sasl(std::move(*initial), "", out);
   }
-  return send_sasl(mechanism_->challenge(challenge->view()), out, "");
+  return send_sasl(mechanism_->challenge(challenge->view()), "", out);
 }
 
 Then ImapBackendDialogue::on_untagged(std::string_view rest, WipingBuffer& to_client) {
@@ -349,11 +302,10 @@ Then ImapBackendDialogue::on_login_reply(std::string_view rest, WipingBuffer& to
   const std::string_view status = take_word(text);
   if (same_text(status, "OK")) {
     if (refused_) {
-      return fail(FailureType::protocol, "Login accepted after it was refused: " + refusal_);
+      return contradicted();
     }
     say_success(text, to_client);
-    end_ = Then::logged_in;
-    return end_;
+    return succeed();
   }
   if (refused_) return fail(FailureType::auth_not_replied, refusal_);
   if (!same_text(status, "NO")) {

@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "lib/secret.h"
-#include "login-common/backend-dialogue.h"
-#include "sasl/client.h"
+#include "login-common/sasl-backend.h"
 #include "wire/imap-text.h"
 
 /// IMAP towards a backend, from its banner to its verdict. Everything it is told is pipelined where
@@ -18,23 +17,19 @@
 /// Source: Dovecot, "Login process proxying", IMAP; tags and state names are Dovecot's.
 namespace postern::imap_login {
 
-class ImapBackendDialogue final : public login::BackendDialogue {
+class ImapBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLine = 4096;    // bytes of one line
-  static constexpr std::size_t kMaxLines = 100;    // before the verdict
-  static constexpr std::size_t kMaxBytes = 65536;  // before the verdict
-  static constexpr std::size_t kMaxRelayed = 16;   // alerts passed on before the verdict
+  static constexpr std::size_t kMaxLines = 100;   // before the verdict
+  static constexpr std::size_t kMaxRelayed = 16;  // alerts passed on before the verdict
 
   explicit ImapBackendDialogue(const login::BackendTarget& target);
 
-  login::Then on_line(std::string_view line, WipingBuffer& to_backend,
-                      WipingBuffer& to_client) override;
-  login::Then on_tls_started(WipingBuffer& to_backend) override;
   std::string state() const override;
-  const login::Failure& failure() const override { return failure_; }
-  std::string take_remark() override;
 
  private:
+  login::Then take_line(std::string_view line, WipingBuffer& to_backend,
+                        WipingBuffer& to_client) override;
+  login::Then tls_started(WipingBuffer& to_backend) override;
   /// Commands without an answer yet, in the order they are named in messages.
   enum class Sent : std::uint8_t { id, starttls, capability, authenticate, auth_continue, login };
   /// The kind of the last reply.
@@ -65,18 +60,14 @@ class ImapBackendDialogue final : public login::BackendDialogue {
   login::Then refuse_plaintext();
   login::Then send_login(WipingBuffer& out);
   login::Then send_authenticate(std::string_view mech, WipingBuffer& out);
-  login::Then send_sasl(sasl::ClientReply reply, WipingBuffer& out, std::string_view before);
 
-  login::Then fail(login::FailureType type, std::string reason, std::string reply = {});
   std::string reply_line(std::string_view text) const;
   bool is_sent(Sent what) const { return sent_[static_cast<std::size_t>(what)]; }
   void set_sent(Sent what, bool on = true) { sent_[static_cast<std::size_t>(what)] = on; }
   bool login_pending() const {
     return is_sent(Sent::login) || is_sent(Sent::authenticate) || is_sent(Sent::auth_continue);
   }
-  std::string_view mechanism_name() const;
 
-  const login::BackendTarget& target_;
   std::bitset<6> sent_;
   Received received_ = Received::none;
   bool want_id_ = false;
@@ -88,20 +79,11 @@ class ImapBackendDialogue final : public login::BackendDialogue {
   wire::ImapCapabilities capabilities_;        // before login
   wire::ImapCapabilities login_capabilities_;  // untagged, behind the login command
 
-  sasl::ClientCredentials credentials_;
-  std::unique_ptr<sasl::ClientMechanism> mechanism_;
   bool initial_sent_ = false;
-  bool refused_ = false;  // the mechanism was told so; the tagged reply is still to come
-  std::string refusal_;
   std::vector<WipingBuffer> literals_;  // parts of LOGIN that wait for a "+", in order
   std::size_t next_literal_ = 0;
 
-  std::size_t lines_ = 0;
-  std::size_t bytes_ = 0;
   std::size_t relayed_ = 0;
-  login::Then end_ = login::Then::read_line;  // once failed or logged in
-  login::Failure failure_;
-  std::string remark_;
 };
 
 }  // namespace postern::imap_login

@@ -34,39 +34,15 @@ std::string status_line(std::string_view status, std::string_view text) {
 
 }  // namespace
 
-SieveBackendDialogue::SieveBackendDialogue(const login::BackendTarget& target) : target_(target) {
-  credentials_.authzid = target.user;
-  credentials_.authid = target.master.empty() ? target.user : target.master;
-  credentials_.secret = &target.password;
-}
+SieveBackendDialogue::SieveBackendDialogue(const login::BackendTarget& target)
+    : SaslBackend(target, kMaxLines) {}
 
 std::string SieveBackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);
 }
 
-std::string SieveBackendDialogue::take_remark() {
-  return std::exchange(remark_, {});
-}
-
-std::string_view SieveBackendDialogue::mechanism_name() const {
-  return target_.mech.empty() ? std::string_view("PLAIN") : std::string_view(target_.mech);
-}
-
-Then SieveBackendDialogue::fail(FailureType type, std::string reason, std::string reply) {
-  failure_ = {type, std::move(reason), std::move(reply)};
-  end_ = Then::failed;
-  return end_;
-}
-
-Then SieveBackendDialogue::on_line(std::string_view line, WipingBuffer& to_backend,
-                                   WipingBuffer& to_client) {
-  if (end_ != Then::read_line) return end_;
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  bytes_ += line.size();
-  if (line.size() > kMaxLine) return fail(FailureType::protocol, "Too long input line");
-  if (++lines_ > kMaxLines || bytes_ > kMaxBytes) {
-    return fail(FailureType::protocol, "Too much input before login");
-  }
+Then SieveBackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
+                                     WipingBuffer& to_client) {
   if (!std::exchange(in_reply_, true)) line_ = log_safe_line(line, kMaxLine);
   switch (reader_.take(line)) {
     case wire::SieveReplyReader::Event::more:
@@ -138,8 +114,7 @@ Then SieveBackendDialogue::on_starttls_reply() {
 
 /// What was offered in clear means nothing; the backend says it again by itself (RFC 5804 section
 /// 2.2).
-Then SieveBackendDialogue::on_tls_started(WipingBuffer& /*to_backend*/) {
-  if (end_ != Then::read_line) return end_;
+Then SieveBackendDialogue::tls_started(WipingBuffer& /*to_backend*/) {
   sasl_ = starttls_ = xclient_ = false;
   state_ = State::tls_ready;
   return Then::read_line;
@@ -164,10 +139,8 @@ Then SieveBackendDialogue::on_xclient_reply(WipingBuffer& out) {
 }
 
 Then SieveBackendDialogue::send_auth(WipingBuffer& out) {
-  mechanism_ = sasl::make_client_mechanism(mechanism_name(), credentials_);
-  if (!mechanism_) {
-    return fail(FailureType::internal, "Unsupported SASL mechanism " + log_safe(mechanism_name()));
-  }
+  const Then chosen = choose_mechanism(mechanism_name("PLAIN"));
+  if (chosen != Then::read_line) return chosen;
   state_ = State::auth;
   const std::string command = "AUTHENTICATE \"" + std::string(mechanism_->name()) + "\"";
   auto initial = mechanism_->initial();
@@ -178,24 +151,6 @@ Then SieveBackendDialogue::send_auth(WipingBuffer& out) {
     return Then::read_line;
   }
   return send_sasl(std::move(*initial), command + " ", out);
-}
-
-Then SieveBackendDialogue::send_sasl(sasl::ClientReply reply, std::string_view before,
-                                     WipingBuffer& out) {
-  switch (reply.kind) {
-    case sasl::ClientReply::Kind::broken:
-      return fail(FailureType::protocol, "Invalid authentication data: " + reply.reason);
-    case sasl::ClientReply::Kind::refused:
-      refused_ = true;
-      refusal_ = std::move(reply.reason);
-      break;
-    case sasl::ClientReply::Kind::respond:
-      break;
-  }
-  out.append(before).append('"');
-  base64_encode(reply.bytes.view(), out);
-  out.append("\"\r\n");
-  return Then::read_line;
 }
 
 Then SieveBackendDialogue::on_auth_reply(WipingBuffer& out, WipingBuffer& to_client) {
@@ -221,16 +176,12 @@ Then SieveBackendDialogue::on_auth_reply(WipingBuffer& out, WipingBuffer& to_cli
 }
 
 Then SieveBackendDialogue::on_challenge(WipingBuffer& out) {
-  const auto challenge = base64_decode(reader_.reply().text.view());
-  if (!challenge) {
-    return fail(FailureType::protocol, "Invalid base64 data in AUTHENTICATE response");
-  }
-  if (refused_) return fail(FailureType::auth_not_replied, refusal_);
-  if (std::exchange(empty_initial_, false) && challenge->empty()) {
+  const std::string_view base64 = reader_.reply().text.view();
+  if (std::exchange(empty_initial_, false) && base64.empty()) {
     out.append("\"\"\r\n");
     return Then::read_line;
   }
-  return send_sasl(mechanism_->challenge(challenge->view()), "", out);
+  return answer_challenge(base64, "AUTHENTICATE", out);
 }
 
 /// The line goes to the client as it is, but for what only a mechanism could make use of: the
@@ -238,7 +189,7 @@ Then SieveBackendDialogue::on_challenge(WipingBuffer& out) {
 Then SieveBackendDialogue::accepted(WipingBuffer& to_client) {
   const wire::SieveReply& reply = reader_.reply();
   if (refused_) {
-    return fail(FailureType::protocol, "Login accepted after it was refused: " + refusal_);
+    return contradicted();
   }
   to_client.append(block_.view());
   if (reply.plain && reply.code != "SASL") {
@@ -246,8 +197,7 @@ Then SieveBackendDialogue::accepted(WipingBuffer& to_client) {
   } else {
     to_client.append(status_line("OK", reply.text.view()));
   }
-  end_ = Then::logged_in;
-  return end_;
+  return succeed();
 }
 
 /// What a backend says of a refusal may tell strangers which users there are: it is for the log,

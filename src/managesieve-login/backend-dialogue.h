@@ -8,30 +8,26 @@
 #include <string_view>
 
 #include "lib/secret.h"
-#include "login-common/backend-dialogue.h"
-#include "sasl/client.h"
+#include "login-common/sasl-backend.h"
 #include "wire/sieve-reply.h"
 
 /// ManageSieve towards a backend, from its greeting to its verdict. Nothing is pipelined.
 /// Source: Dovecot, "Login process proxying", ManageSieve; RFC 5804.
 namespace postern::managesieve_login {
 
-class SieveBackendDialogue final : public login::BackendDialogue {
+class SieveBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLine = 4096;    // bytes of one line
-  static constexpr std::size_t kMaxLines = 100;    // before the verdict
-  static constexpr std::size_t kMaxBytes = 65536;  // before the verdict
+  static constexpr std::size_t kMaxLines = 100;  // before the verdict
 
   explicit SieveBackendDialogue(const login::BackendTarget& target);
 
-  login::Then on_line(std::string_view line, WipingBuffer& to_backend,
-                      WipingBuffer& to_client) override;
-  login::Then on_tls_started(WipingBuffer& to_backend) override;
   std::string state() const override;
-  const login::Failure& failure() const override { return failure_; }
-  std::string take_remark() override;
 
  private:
+  login::Then take_line(std::string_view line, WipingBuffer& to_backend,
+                        WipingBuffer& to_client) override;
+  login::Then tls_started(WipingBuffer& to_backend) override;
+  std::string_view quote() const override { return "\""; }
   enum class State : std::uint8_t { none, tls_start, tls_ready, xclient, auth };
   static const std::array<std::string_view, 5> kStateNames;
 
@@ -48,11 +44,7 @@ class SieveBackendDialogue final : public login::BackendDialogue {
   login::Then greeted(WipingBuffer& out);
   login::Then identify(WipingBuffer& out);
   login::Then send_auth(WipingBuffer& out);
-  login::Then send_sasl(sasl::ClientReply reply, std::string_view before, WipingBuffer& out);
-  login::Then fail(login::FailureType type, std::string reason, std::string reply = {});
-  std::string_view mechanism_name() const;
 
-  const login::BackendTarget& target_;
   State state_ = State::none;
   wire::SieveReplyReader reader_;
   std::string line_;  // the first of the reply, safe to log but for its length
@@ -62,17 +54,8 @@ class SieveBackendDialogue final : public login::BackendDialogue {
   bool starttls_ = false;
   bool xclient_ = false;
 
-  sasl::ClientCredentials credentials_;
-  std::unique_ptr<sasl::ClientMechanism> mechanism_;
   bool empty_initial_ = false;  // was not said, and is awaited by an empty challenge
-  bool refused_ = false;        // the mechanism was told so; the reply is still to come
-  std::string refusal_;
-  WipingBuffer block_;  // capabilities said before the final OK, for the client
-  std::size_t lines_ = 0;
-  std::size_t bytes_ = 0;
-  login::Then end_ = login::Then::read_line;  // once failed or logged in
-  login::Failure failure_;
-  std::string remark_;
+  WipingBuffer block_;          // capabilities said before the final OK, for the client
 };
 
 }  // namespace postern::managesieve_login

@@ -47,40 +47,15 @@ bool fits_line(std::string_view text) {
 
 }  // namespace
 
-Pop3BackendDialogue::Pop3BackendDialogue(const login::BackendTarget& target) : target_(target) {
-  credentials_.authzid = target.user;
-  credentials_.authid = target.master.empty() ? target.user : target.master;
-  credentials_.secret = &target.password;
-}
+Pop3BackendDialogue::Pop3BackendDialogue(const login::BackendTarget& target)
+    : SaslBackend(target, kMaxLines) {}
 
 std::string Pop3BackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);
 }
 
-std::string Pop3BackendDialogue::take_remark() {
-  return std::exchange(remark_, {});
-}
-
-std::string_view Pop3BackendDialogue::mechanism_name() const {
-  if (!target_.mech.empty()) return target_.mech;
-  return target_.master.empty() ? "" : "PLAIN";
-}
-
-Then Pop3BackendDialogue::fail(FailureType type, std::string reason, std::string reply) {
-  failure_ = {type, std::move(reason), std::move(reply)};
-  end_ = Then::failed;
-  return end_;
-}
-
-Then Pop3BackendDialogue::on_line(std::string_view line, WipingBuffer& to_backend,
-                                  WipingBuffer& to_client) {
-  if (end_ != Then::read_line) return end_;
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  bytes_ += line.size();
-  if (line.size() > kMaxLine) return fail(FailureType::protocol, "Too long input line");
-  if (++lines_ > kMaxLines || bytes_ > kMaxBytes) {
-    return fail(FailureType::protocol, "Too much input before login");
-  }
+Then Pop3BackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
+                                    WipingBuffer& to_client) {
   switch (state_) {
     case State::banner:
       return on_banner(line, to_backend);
@@ -121,8 +96,7 @@ Then Pop3BackendDialogue::on_starttls_reply(std::string_view line) {
 
 /// There is no second banner: a backend whose first did not offer XCLIENT, or had it cut out on the
 /// way, is asked.
-Then Pop3BackendDialogue::on_tls_started(WipingBuffer& to_backend) {
-  if (end_ != Then::read_line) return end_;
+Then Pop3BackendDialogue::tls_started(WipingBuffer& to_backend) {
   if (xclient_offered_ || target_.not_trusted || target_.forward_2_3_only) {
     return identify(to_backend);
   }
@@ -173,10 +147,7 @@ Then Pop3BackendDialogue::send_login(WipingBuffer& out) {
 }
 
 Then Pop3BackendDialogue::send_auth(WipingBuffer& out) {
-  mechanism_ = sasl::make_client_mechanism(mechanism_name(), credentials_);
-  if (!mechanism_) {
-    return fail(FailureType::internal, "Unsupported SASL mechanism " + log_safe(mechanism_name()));
-  }
+  if (const Then then = choose_mechanism(mechanism_name()); then != Then::read_line) return then;
   state_ = login_state_ = State::login2;
   const std::string command = "AUTH " + std::string(mechanism_->name());
   auto initial = mechanism_->initial();
@@ -192,24 +163,6 @@ Then Pop3BackendDialogue::send_auth(WipingBuffer& out) {
   return send_sasl(std::move(*initial), command + " ", out);
 }
 
-Then Pop3BackendDialogue::send_sasl(sasl::ClientReply reply, std::string_view before,
-                                    WipingBuffer& out) {
-  switch (reply.kind) {
-    case sasl::ClientReply::Kind::broken:
-      return fail(FailureType::protocol, "Invalid authentication data: " + reply.reason);
-    case sasl::ClientReply::Kind::refused:
-      refused_ = true;
-      refusal_ = std::move(reply.reason);
-      break;
-    case sasl::ClientReply::Kind::respond:
-      break;
-  }
-  out.append(before);
-  base64_encode(reply.bytes.view(), out);
-  out.append("\r\n");
-  return Then::read_line;
-}
-
 Then Pop3BackendDialogue::on_user_reply(std::string_view line, WipingBuffer& out) {
   if (!is_ok(line)) return refused(line);
   out.append("PASS ").append(target_.password.reveal()).append("\r\n");
@@ -221,25 +174,17 @@ Then Pop3BackendDialogue::on_login_reply(std::string_view line, WipingBuffer& ou
                                          WipingBuffer& to_client) {
   if (is_ok(line)) {
     if (refused_) {
-      return fail(FailureType::protocol, "Login accepted after it was refused: " + refusal_);
+      return contradicted();
     }
     to_client.append(log_safe_line(line, kMaxLine)).append("\r\n");
-    end_ = Then::logged_in;
-    return end_;
+    return succeed();
   }
   // "+" without a blank is an empty challenge (Dovecot 2.4).
   if (mechanism_ && (line == "+" || line.starts_with("+ "))) {
-    return on_challenge(line.substr(std::min<std::size_t>(line.size(), 2)), out);
+    return answer_challenge(line.substr(std::min<std::size_t>(line.size(), 2)), "AUTH", out);
   }
   if (refused_) return fail(FailureType::auth_not_replied, refusal_);
   return refused(line);
-}
-
-Then Pop3BackendDialogue::on_challenge(std::string_view base64, WipingBuffer& out) {
-  const auto challenge = base64_decode(base64);
-  if (!challenge) return fail(FailureType::protocol, "Invalid base64 data in AUTH response");
-  if (refused_) return fail(FailureType::auth_not_replied, refusal_);
-  return send_sasl(mechanism_->challenge(challenge->view()), "", out);
 }
 
 /// What a backend says of a refusal may tell strangers which users there are: without a code that

@@ -29,38 +29,15 @@ bool is_success(unsigned code) noexcept {
 }  // namespace
 
 SubmissionBackendDialogue::SubmissionBackendDialogue(const login::BackendTarget& target)
-    : target_(target) {
-  credentials_.authzid = target.user;
-  credentials_.authid = target.master.empty() ? target.user : target.master;
-  credentials_.secret = &target.password;
-}
+    : SaslBackend(target, kMaxLines) {}
 
 std::string SubmissionBackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);
 }
 
-std::string SubmissionBackendDialogue::take_remark() {
-  return std::exchange(remark_, {});
-}
-
-Then SubmissionBackendDialogue::fail(FailureType type, std::string reason, std::string reply) {
-  failure_ = {type, std::move(reason), std::move(reply)};
-  end_ = Then::failed;
-  return end_;
-}
-
-Then SubmissionBackendDialogue::succeed() {
-  end_ = Then::logged_in;
-  return end_;
-}
-
-Then SubmissionBackendDialogue::on_line(std::string_view line, WipingBuffer& to_backend,
-                                        WipingBuffer& to_client) {
-  if (end_ != Then::read_line) return end_;
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  bytes_ += line.size();
-  if (line.size() > kMaxLine) return fail(FailureType::protocol, "Too long input line");
-  if (++lines_ > kMaxLines || bytes_ > kMaxBytes || ++reply_lines_ > kMaxReplyLines) {
+Then SubmissionBackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
+                                          WipingBuffer& to_client) {
+  if (++reply_lines_ > kMaxReplyLines) {
     return fail(FailureType::protocol, "Too much input before login");
   }
   const auto reply = wire::parse_smtp_reply(line);
@@ -173,8 +150,7 @@ Then SubmissionBackendDialogue::on_starttls_reply(const SmtpReplyLine& reply,
   return reply.last ? Then::start_tls : Then::read_line;
 }
 
-Then SubmissionBackendDialogue::on_tls_started(WipingBuffer& to_backend) {
-  if (end_ != Then::read_line) return end_;
+Then SubmissionBackendDialogue::tls_started(WipingBuffer& to_backend) {
   send_ehlo(to_backend);
   state_ = State::tls_ehlo;
   return Then::read_line;
@@ -243,11 +219,8 @@ Then SubmissionBackendDialogue::send_auth(WipingBuffer& out) {
   if (target_.mech.empty() && !plain) {
     return fail(FailureType::remote_config, "PLAIN authentication not advertised (TLS required?)");
   }
-  const std::string_view name = target_.mech.empty() ? kPlain : std::string_view(target_.mech);
-  mechanism_ = sasl::make_client_mechanism(name, credentials_);
-  if (!mechanism_) {
-    return fail(FailureType::internal, "Unsupported SASL mechanism " + log_safe(name));
-  }
+  const std::string_view name = mechanism_name(kPlain);
+  if (const Then then = choose_mechanism(name); then != Then::read_line) return then;
   state_ = State::authenticate;
   const std::string command = "AUTH " + std::string(mechanism_->name());
   auto initial = mechanism_->initial();
@@ -266,24 +239,6 @@ Then SubmissionBackendDialogue::send_auth(WipingBuffer& out) {
   if (empty || !fits) out.append("\r\n");
   if (!empty && fits) out.append(" ").append(base64.view());
   if (!fits) initial_ = std::move(base64);
-  return Then::read_line;
-}
-
-Then SubmissionBackendDialogue::send_sasl(sasl::ClientReply reply, std::string_view before,
-                                          WipingBuffer& out) {
-  switch (reply.kind) {
-    case sasl::ClientReply::Kind::broken:
-      return fail(FailureType::protocol, "Invalid authentication data: " + reply.reason);
-    case sasl::ClientReply::Kind::refused:
-      refused_ = true;
-      refusal_ = std::move(reply.reason);
-      break;
-    case sasl::ClientReply::Kind::respond:
-      break;
-  }
-  out.append(before);
-  base64_encode(reply.bytes.view(), out);
-  out.append("\r\n");
   return Then::read_line;
 }
 
@@ -308,7 +263,7 @@ Then SubmissionBackendDialogue::on_auth_reply(const SmtpReplyLine& reply, std::s
   if (!reply.last) return Then::read_line;
   if (!is_success(reply.code)) return refused(reply.code);
   if (refused_) {
-    return fail(FailureType::protocol, "Login accepted after it was refused: " + refusal_);
+    return contradicted();
   }
   to_client.append(verdict_);
   return succeed();
@@ -324,10 +279,7 @@ Then SubmissionBackendDialogue::on_challenge(std::string_view base64, WipingBuff
     initial_.reset();
     return Then::read_line;
   }
-  const auto challenge = base64_decode(base64);
-  if (!challenge) return fail(FailureType::protocol, "Invalid base64 data in AUTH response");
-  if (refused_) return fail(FailureType::auth_not_replied, refusal_);
-  return send_sasl(mechanism_->challenge(challenge->view()), "", out);
+  return answer_challenge(base64, "AUTH", out);
 }
 
 /// What a backend says of a refusal may tell strangers which users there are: without an enhanced

@@ -10,8 +10,7 @@
 #include <vector>
 
 #include "lib/secret.h"
-#include "login-common/backend-dialogue.h"
-#include "sasl/client.h"
+#include "login-common/sasl-backend.h"
 #include "submission-login/backend-xclient.h"
 #include "wire/smtp-text.h"
 
@@ -20,23 +19,19 @@
 /// 4954, Postfix XCLIENT_README.
 namespace postern::submission_login {
 
-class SubmissionBackendDialogue final : public login::BackendDialogue {
+class SubmissionBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLine = 4096;       // bytes of one line
   static constexpr std::size_t kMaxLines = 200;       // before the verdict
-  static constexpr std::size_t kMaxBytes = 65536;     // before the verdict
   static constexpr std::size_t kMaxReplyLines = 128;  // of one reply
 
   explicit SubmissionBackendDialogue(const login::BackendTarget& target);
 
-  login::Then on_line(std::string_view line, WipingBuffer& to_backend,
-                      WipingBuffer& to_client) override;
-  login::Then on_tls_started(WipingBuffer& to_backend) override;
   std::string state() const override;
-  const login::Failure& failure() const override { return failure_; }
-  std::string take_remark() override;
 
  private:
+  login::Then take_line(std::string_view line, WipingBuffer& to_backend,
+                        WipingBuffer& to_client) override;
+  login::Then tls_started(WipingBuffer& to_backend) override;
   enum class State : std::uint8_t {
     banner,
     ehlo,
@@ -74,11 +69,7 @@ class SubmissionBackendDialogue final : public login::BackendDialogue {
   void send_next_xclient(WipingBuffer& out);
   login::Then identify(WipingBuffer& out, WipingBuffer& to_client);
   login::Then send_auth(WipingBuffer& out);
-  login::Then send_sasl(sasl::ClientReply reply, std::string_view before, WipingBuffer& out);
-  login::Then fail(login::FailureType type, std::string reason, std::string reply = {});
-  login::Then succeed();
 
-  const login::BackendTarget& target_;
   State state_ = State::banner;
   std::optional<unsigned> code_;  // of the reply whose end has not come yet
   std::size_t reply_lines_ = 0;   // of that reply
@@ -88,18 +79,9 @@ class SubmissionBackendDialogue final : public login::BackendDialogue {
   std::size_t xclient_replies_ = 0;  // still to come
   bool ehlo_sent_ = false;           // behind XCLIENT
   bool login_said_ = false;          // by XCLIENT
-  sasl::ClientCredentials credentials_;
-  std::unique_ptr<sasl::ClientMechanism> mechanism_;
   std::optional<WipingBuffer> initial_;  // base64 that was too long for AUTH's line
-  bool refused_ = false;                 // the mechanism was told so; the reply is still to come
-  std::string refusal_;
-  std::string verdict_;  // the reply to AUTH, made safe, for the client
-  std::string reason_;   // its text, for the log
-  std::size_t lines_ = 0;
-  std::size_t bytes_ = 0;
-  login::Then end_ = login::Then::read_line;  // once failed or logged in
-  login::Failure failure_;
-  std::string remark_;
+  std::string verdict_;                  // the reply to AUTH, made safe, for the client
+  std::string reason_;                   // its text, for the log
 };
 
 }  // namespace postern::submission_login

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/client-fixture.h"
 #include "config/settings.h"
 #include "lib/text.h"
 #include "managesieve-login/sieve-dialogues.h"
@@ -24,7 +25,7 @@ constexpr std::string_view kBad = "NO \"Error in MANAGESIEVE command received by
 constexpr std::string_view kFailed = "NO \"Authentication failed.\"\r\n";
 constexpr std::string_view kTooLarge = "BYE \"Authentication response too large\"\r\n";
 
-class SieveClient : public testing::Test {
+class SieveClient : public test::ClientFixture {
  protected:
   SieveClient() {
     mechanisms_.resize(3);
@@ -34,49 +35,10 @@ class SieveClient : public testing::Test {
     mechanisms_[2].name = "ANONYMOUS";
     mechanisms_[2].anonymous = true;
     settings_.managesieve_sieve_capability = "fileinto";
-    context_.settings = &settings_;
-    context_.mechanisms = &mechanisms_;
-    context_.greeting = "Postern ready.";
-    context_.security.secured = true;
     start();
   }
 
   void start() { dialogue_ = make_sieve_client_dialogue(context_); }
-
-  /// The wish behind the last byte, or the first that is more than going on.
-  Wish feed(std::string_view bytes, std::size_t piece = std::string::npos) {
-    Wish wish = Wish::need_more;
-    while (!bytes.empty()) {
-      const login::Step step = dialogue_->consume(bytes.substr(0, piece), out_);
-      bytes.remove_prefix(step.consumed);
-      wish = step.wish;
-      if (wish != Wish::need_more && wish != Wish::next) break;
-    }
-    rest_ = bytes;
-    return wish;
-  }
-
-  std::string said() {
-    std::string out(out_.view());
-    out_.clear();
-    return out;
-  }
-
-  std::string answer(Outcome outcome, std::string_view reason = "") {
-    AuthResult result;
-    result.outcome = outcome;
-    result.text = reason;
-    result.has_reason = !reason.empty();
-    dialogue_->failed(result, out_);
-    return said();
-  }
-
-  config::LoginSettings settings_;
-  std::vector<login::Mechanism> mechanisms_;
-  login::ClientContext context_;
-  std::unique_ptr<login::ClientDialogue> dialogue_;
-  WipingBuffer out_;
-  std::string_view rest_;
 };
 
 TEST_F(SieveClient, IsGreetedWithWhatIsOfferedAndWhatIsSet) {

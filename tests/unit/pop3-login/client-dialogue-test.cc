@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/client-fixture.h"
 #include "config/settings.h"
 #include "lib/text.h"
 #include "pop3-login/pop3-dialogues.h"
@@ -21,7 +22,7 @@ using login::Wish;
 
 constexpr std::string_view kFailed = "-ERR [AUTH] Authentication failed.\r\n";
 
-class Pop3Client : public testing::Test {
+class Pop3Client : public test::ClientFixture {
  protected:
   Pop3Client() {
     mechanisms_.resize(3);
@@ -30,47 +31,8 @@ class Pop3Client : public testing::Test {
     mechanisms_[1].name = "CRAM-MD5";
     mechanisms_[2].name = "APOP";
     mechanisms_[2].private_use = true;
-    context_.settings = &settings_;
-    context_.mechanisms = &mechanisms_;
-    context_.greeting = "Postern ready.";
-    context_.security.secured = true;
     dialogue_ = make_pop3_client_dialogue(context_);
   }
-
-  /// The wish behind the last byte, or the first that is more than going on.
-  Wish feed(std::string_view bytes, std::size_t piece = std::string::npos) {
-    Wish wish = Wish::need_more;
-    while (!bytes.empty()) {
-      const login::Step step = dialogue_->consume(bytes.substr(0, piece), out_);
-      bytes.remove_prefix(step.consumed);
-      wish = step.wish;
-      if (wish != Wish::need_more && wish != Wish::next) break;
-    }
-    rest_ = bytes;
-    return wish;
-  }
-
-  std::string said() {
-    std::string out(out_.view());
-    out_.clear();
-    return out;
-  }
-
-  std::string answer(Outcome outcome, std::string_view reason = "") {
-    AuthResult result;
-    result.outcome = outcome;
-    result.text = reason;
-    result.has_reason = !reason.empty();
-    dialogue_->failed(result, out_);
-    return said();
-  }
-
-  config::LoginSettings settings_;
-  std::vector<login::Mechanism> mechanisms_;
-  login::ClientContext context_;
-  std::unique_ptr<login::ClientDialogue> dialogue_;
-  WipingBuffer out_;
-  std::string rest_;
 };
 
 TEST_F(Pop3Client, IsGreetedWithTheChallengeWhereThereIsOne) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/client-fixture.h"
 #include "config/settings.h"
 #include "lib/text.h"
 #include "submission-login/submission-dialogues.h"
@@ -29,7 +30,7 @@ constexpr std::string_view kOk = "250 2.0.0 OK\r\n";
 constexpr std::string_view kNotBeforeAuth = "530 5.7.0 Authentication required.\r\n";
 constexpr std::size_t kWhole = std::string::npos;
 
-class SubmissionClient : public testing::Test {
+class SubmissionClient : public test::ClientFixture {
  protected:
   SubmissionClient() {
     mechanisms_.resize(4);
@@ -39,36 +40,13 @@ class SubmissionClient : public testing::Test {
     mechanisms_[2].name = "EXTERNAL";
     mechanisms_[3].name = "ANONYMOUS";
     mechanisms_[3].anonymous = true;
-    context_.settings = &settings_;
-    context_.mechanisms = &mechanisms_;
     context_.host_name = "mail.example.test";
-    context_.greeting = "Postern ready.";
-    context_.security.secured = true;
     begin();
   }
 
   void begin() {
     dialogue_ = make_submission_client_dialogue(context_);
     out_.clear();
-  }
-
-  /// The wish behind the last byte, or the first that is more than going on.
-  Wish feed(std::string_view bytes, std::size_t piece = kWhole) {
-    Wish wish = Wish::need_more;
-    while (!bytes.empty()) {
-      const login::Step step = dialogue_->consume(bytes.substr(0, piece), out_);
-      bytes.remove_prefix(step.consumed);
-      wish = step.wish;
-      if (wish != Wish::need_more && wish != Wish::next) break;
-    }
-    rest_ = bytes;
-    return wish;
-  }
-
-  std::string said() {
-    std::string out(out_.view());
-    out_.clear();
-    return out;
   }
 
   /// What is said to `bytes`, in a dialogue that goes on.
@@ -78,22 +56,6 @@ class SubmissionClient : public testing::Test {
         << static_cast<int>(wish);
     return said();
   }
-
-  std::string answer(Outcome outcome, std::string_view reason = "") {
-    AuthResult result;
-    result.outcome = outcome;
-    result.text = reason;
-    result.has_reason = !reason.empty();
-    dialogue_->failed(result, out_);
-    return said();
-  }
-
-  config::LoginSettings settings_;
-  std::vector<login::Mechanism> mechanisms_;
-  login::ClientContext context_;
-  std::unique_ptr<login::ClientDialogue> dialogue_;
-  WipingBuffer out_;
-  std::string rest_;
 };
 
 TEST_F(SubmissionClient, IsGreetedByName) {

@@ -5,12 +5,15 @@
 
 #include <atomic>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/settings.h"
+#include "login-common/backend-dialogue.h"
 #include "login-common/client-dialogue.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -85,6 +88,9 @@ inline login::Wish feed(login::ClientDialogue& dialogue, std::string_view bytes,
 /// A client without TLS problems, and PLAIN to log in with.
 class Secrets : public testing::Test {
  protected:
+  using MakeClient = std::unique_ptr<login::ClientDialogue> (*)(const login::ClientContext&);
+  using MakeBackend = std::unique_ptr<login::BackendDialogue> (*)(const login::BackendTarget&);
+
   void SetUp() override {
     mechanisms_.resize(1);
     mechanisms_[0].name = "PLAIN";
@@ -92,6 +98,70 @@ class Secrets : public testing::Test {
     context_.mechanisms = &mechanisms_;
     context_.security.secured = true;
   }
+
+  /// Each of `lines` is all that a client says, login or not; a login is refused.
+  void expect_none_left_by(MakeClient make, std::span<const std::string_view> lines) {
+    const Search search;
+    int number = 0;
+    for (const std::string_view line : lines) {
+      ++number;  // in place of the line, which a trace would copy
+      WipingBuffer out;
+      auto dialogue = make(context_);
+      if (feed(*dialogue, line, out) == login::Wish::authenticate) {
+        const login::AuthRequest request = dialogue->take_request();
+        dialogue->failed({}, out);
+      }
+      dialogue.reset();
+      EXPECT_EQ(found, 0) << "line " << number;
+      found = 0;
+    }
+  }
+
+  /// @param command    begins an exchange
+  /// @param response   a good answer to a challenge
+  /// @param malformed  answers that end one
+  void expect_none_left_by_responses(MakeClient make, std::string_view command,
+                                     std::string_view response,
+                                     std::initializer_list<std::string_view> malformed) {
+    const Search search;
+    WipingBuffer out;
+    auto dialogue = make(context_);
+    ASSERT_EQ(feed(*dialogue, command, out), login::Wish::authenticate);
+    dialogue->take_request();
+    dialogue->challenge("", out);
+    ASSERT_EQ(feed(*dialogue, response, out), login::Wish::respond);
+    { const Secret taken = dialogue->take_response(); }
+    for (const std::string_view line : malformed) {
+      dialogue->challenge("", out);
+      ASSERT_EQ(feed(*dialogue, line, out), login::Wish::cancel);
+    }
+    dialogue.reset();
+    EXPECT_EQ(found, 0);
+  }
+
+  /// @param said  what the backend says to a login by this mechanism; "" is the protocol's own
+  void expect_none_left_by_backend_logins(
+      MakeBackend make, std::vector<std::string_view> (*said)(std::string_view mech)) {
+    const Search search;
+    for (const char* mech : {"", "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}) {
+      SCOPED_TRACE(mech);
+      login::BackendTarget target;
+      target.user = "joe";
+      target.password = Secret(kPassword);
+      target.mech = mech;
+      target.client_tag = "a";
+      WipingBuffer to_backend;
+      WipingBuffer to_client;
+      auto dialogue = make(target);
+      for (const std::string_view line : said(mech)) {
+        dialogue->on_line(line, to_backend, to_client);
+      }
+      EXPECT_GT(to_backend.size(), 0U);
+      dialogue.reset();
+    }
+    EXPECT_EQ(found, 0);
+  }
+
   config::LoginSettings settings_;
   std::vector<login::Mechanism> mechanisms_;
   login::ClientContext context_;

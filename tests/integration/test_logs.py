@@ -53,10 +53,11 @@ def test_a_plaintext_attempt_that_was_refused(postern):
 
 
 def test_control_bytes_and_brackets_of_a_name_cannot_forge_a_line_T_DAT_08(postern):
-    postern.settings["auth_username_chars"] = ""
+    postern.settings |= {"auth_username_chars": "", "disable_plaintext_auth": "no"}
     postern.start()
-    for name in ("a\x1b[31mred", "x\r\nimap-login: Info: Login: user=<forged>", "del\x7f", "b\xc2\x9b", "end>, rip=1.2.3.4"):
-        with Imap(postern.port) as client:
+    names = ("a\x1b[31mred", "x\r\nimap-login: Info: Login: user=<forged>", "del\x7f", "b\xc2\x9b", "end>, rip=1.2.3.4")
+    for number, name in enumerate(names):
+        with Imap(postern.port, source=(f"127.0.1.{number + 1}", 0)) as client:  # each without the others' penalty
             token = base64.b64encode(b"\0" + name.encode("utf-8", "surrogateescape") + b"\0wrong").decode()
             client.command(f"AUTHENTICATE PLAIN {token}")
     wait_for("five lines", lambda: postern.log_text().count("Disconnected: ") >= 5)

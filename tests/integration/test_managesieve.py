@@ -156,7 +156,7 @@ class TestAccepted:
                 assert client.line() == verdict
 
     @pytest.mark.parametrize("fields", [{"starttls": "any-cert"}, {"ssl": "any-cert"}, {"proxy_mech": "PLAIN"},
-                                        {"proxy_mech": "login"}, {"destuser": "elsewhere"}],
+                                        {"proxy_mech": "login"}, {"destuser": "sieveuser"}],
                              ids=lambda fields: "-".join(fields.values()))
     def test_ways_to_log_in_at_the_backend(self, gate, account, backend, fields):
         if "ssl" in fields:

@@ -123,7 +123,7 @@ class TestAccepted:
             assert client.login(name, password) == "+OK Logged in."
 
     @pytest.mark.parametrize("fields", [{"starttls": "any-cert"}, {"ssl": "any-cert"}, {"proxy_mech": "PLAIN"},
-                                        {"proxy_mech": "login"}, {"destuser": "elsewhere"}],
+                                        {"proxy_mech": "login"}, {"destuser": "popuser"}],
                              ids=lambda fields: "-".join(fields.values()))
     def test_ways_to_log_in_at_the_backend(self, gate, account, backend, fields):
         if "ssl" in fields:

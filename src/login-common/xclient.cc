@@ -53,9 +53,9 @@ bool take_ttl(std::string_view value, std::optional<unsigned>& out) {
 /// Base64 of tab-joined, tab-escaped `name=value`.
 bool take_forward(std::string_view value, Forwarded& out) {
   const auto decoded = base64_decode(value);
-  if (!decoded || decoded->empty() || decoded->view().find('\0') != std::string_view::npos) {
-    return false;
-  }
+  if (!decoded || decoded->empty()) return false;
+  // A NUL, escaped or not, could end the value in whatever auth asks.
+  if (wire::tab_unescape(decoded->view()).find('\0') != std::string::npos) return false;
   out.fields.clear();
   for (const std::string_view escaped : wire::split_tabs(decoded->view())) {
     const std::string field = wire::tab_unescape(escaped);

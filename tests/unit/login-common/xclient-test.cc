@@ -54,6 +54,10 @@ TEST(Xclient, TakesOnlyNamedFieldsOfForward) {
   EXPECT_EQ(bare.value().fields, fields);
   EXPECT_FALSE(
       parse_xclient("FORWARD=" + base64_encode(std::string_view("a=b\0nopassword", 14))).ok());
+  EXPECT_FALSE(parse_xclient("FORWARD=" + base64_encode("a=b\001"
+                                                        "0nopassword"))
+                   .ok())
+      << "escaped";
   std::string many;
   for (int i = 0; i < 100; ++i) many += "f" + std::to_string(i) + "=x\t";
   EXPECT_EQ(parse_xclient("FORWARD=" + base64_encode(many)).value().fields.size(), 30U);

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "lib/log.h"
+#include "wire/auth-request.h"
 
 namespace postern::login {
 
@@ -241,22 +242,30 @@ bool AuthClient::handle(wire::AuthReply& reply) {
   return false;
 }
 
-std::uint32_t AuthClient::request(std::string_view mech, const wire::AuthRequestInfo& info,
-                                  const std::optional<Secret>& initial, AuthListener& listener) {
-  if (open_.size() >= kMaxOpen || out_.size() > kMaxUnsent) return 0;
+Result<std::uint32_t> AuthClient::request(std::string_view mech, const wire::AuthRequestInfo& info,
+                                          const std::optional<Secret>& initial,
+                                          AuthListener& listener) {
+  if (open_.size() >= kMaxOpen || out_.size() > kMaxUnsent) {
+    return Error{EAGAIN, "Too many authentications are waiting for the auth process"};
+  }
   do {
     ++last_id_;
   } while (last_id_ == 0 || open_.contains(last_id_));
   const std::uint32_t id = last_id_;
+  WipingBuffer line;
+  wire::append_auth_request(id, mech, info, initial, line);
+  if (line.size() > wire::kMaxAuthLine) {
+    return Error{EMSGSIZE, "The authentication with its forwarded fields is too long for auth"};
+  }
   Open& open = open_[id];
   open.listener = &listener;
   open.started = loop_.now();
   open.deadline = open.started + kRequestTimeout;
   if (state_ == State::ready) {
-    wire::append_auth_request(id, mech, info, initial, out_);
+    out_.append(line.view());
     queue_flush();
   } else {
-    wire::append_auth_request(id, mech, info, initial, open.unsent);
+    open.unsent = std::move(line);
   }
   arm_sweep();
   return id;

@@ -80,9 +80,11 @@ class AuthClient {
 
   /// Asks. While auth is away the request waits for it, up to the time-out. The listener must live
   /// until it was answered or the request cancelled.
-  /// @return the request's number; 0 if there are too many: the caller fails it as temporary
-  std::uint32_t request(std::string_view mech, const wire::AuthRequestInfo& info,
-                        const std::optional<Secret>& initial, AuthListener& listener);
+  /// @return the request's number; an Error if there are too many, or if it is longer than auth
+  ///         reads, which would end the connection and all other logins with it. The caller fails
+  ///         it as temporary
+  Result<std::uint32_t> request(std::string_view mech, const wire::AuthRequestInfo& info,
+                                const std::optional<Secret>& initial, AuthListener& listener);
   /// The client's answer to a challenge; base64, verified.
   void respond(std::uint32_t id, const Secret& response);
   /// Forgets the request and tells auth so.

@@ -196,11 +196,12 @@ void Client::send_request(AuthRequest& request) {
   info.final_resp_ok = shared_.protocol.final_response_in_ok;
   info.client_id = client_id;
   info.forward = forward_;
-  auth_id_ = shared_.auth.request(request.mech, info, request.initial, *this);
-  if (auth_id_ == 0) {
-    log_line(log::Level::error, "Too many authentications are waiting for the auth process");
+  const auto asked = shared_.auth.request(request.mech, info, request.initial, *this);
+  if (!asked.ok()) {
+    log_line(log::Level::error, asked.error().text);
     return fail(temporary_failure());
   }
+  auth_id_ = asked.value();
   state_ = State::auth;
   facts_.pending = EndFacts::Pending::auth_server;
   notice_at_ = auth_started_ + kAuthNotice;

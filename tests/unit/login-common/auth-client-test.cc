@@ -9,6 +9,7 @@
 
 #include "io/socket.h"
 #include "proxy-fixture.h"
+#include "wire/auth-request.h"
 
 namespace postern::login {
 namespace {
@@ -71,7 +72,7 @@ struct Fixture : ::testing::Test {
     info.service = "imap";
     std::optional<Secret> initial;
     initial.emplace("AGEAYg==");
-    return client.request("PLAIN", info, initial, listener);
+    return client.request("PLAIN", info, initial, listener).value();
   }
 };
 
@@ -99,6 +100,23 @@ TEST_F(Fixture, WritesTheRequestsOfAWakeUpTogether) {
   ask();
   const std::string text = heard();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+}
+
+/// T-NET-18: auth hangs up on a line over its limit, and every other login under way is lost.
+TEST_F(Fixture, SaysNothingThatIsTooLongForAuth) {
+  say(kHello);
+  heard();
+  wire::AuthRequestInfo info;
+  info.service = "imap";
+  info.forward = {{"a", std::string(7000, '\t')}};  // three bytes each, once escaped twice
+  std::optional<Secret> initial;
+  EXPECT_FALSE(client.request("PLAIN", info, initial, listener).ok());
+  EXPECT_EQ(client.open_requests(), 0U);
+  EXPECT_TRUE(heard().empty());
+  info.forward = {{"a", std::string(7000, 'x')}};
+  initial.emplace(std::string(8192, 'A'));
+  EXPECT_TRUE(client.request("PLAIN", info, initial, listener).ok());
+  EXPECT_LE(heard().size(), wire::kMaxAuthLine);
 }
 
 TEST_F(Fixture, ADeathIsNoWrongPassword) {

@@ -529,8 +529,9 @@ void Client::disconnect(Bye kind, std::string_view text, std::string_view reason
   if (state_ >= State::closing) return;
   if (kind == Bye::shutdown) facts_.ending = EndFacts::Ending::shutdown;
   if (kind == Bye::resource) facts_.ending = EndFacts::Ending::full;
-  // Inside a handshake no word can be said.
-  if (tls_handshaking_) {
+  // Neither inside a handshake nor before the one that a client begins with can a word be said.
+  const bool expects_tls = state_ == State::starttls || (listener_.ssl && !context_.security.tls);
+  if (tls_handshaking_ || expects_tls) {
     close(reason);
   } else {
     say_bye(kind, text, reason);

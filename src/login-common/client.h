@@ -94,8 +94,9 @@ class Client final : public AuthListener {
   const IpAddress& address() const noexcept { return remote_.ip; }
 
   bool waits_for_greeting() const noexcept { return state_ == State::greeting; }
-  /// Nothing is under way that anybody waits for: such a client goes first when room is needed.
-  bool idle() const noexcept { return state_ <= State::command || gone_; }
+  /// Nothing is under way that anybody waits for, or a handshake at most: such a client goes first
+  /// when room is needed.
+  bool idle() const noexcept { return state_ <= State::starttls || gone_; }
   /// It has begun to authenticate and leaves us waiting.
   bool owes_response() const noexcept { return state_ == State::response; }
   /// It is on its way out, or relayed already.

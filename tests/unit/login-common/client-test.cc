@@ -474,6 +474,30 @@ TEST(ClientTable, EvictsTheOldestThatAreIdle) {
   EXPECT_EQ(process.table.evictable(), (service::Evictable{1, "", 0}));
 }
 
+/// Who asks for TLS and then does nothing holds no slot longer than who does nothing at all.
+TEST(ClientTable, EvictsWhoNeverBeginsItsHandshake_T_NET_04) {
+  const test::TestCertificate pem = test::make_certificate(test::TestCertificateSpec(), nullptr);
+  Process process(Given{{"ssl_cert", pem.chain}, {"ssl_key", pem.key}});
+  process.auth_is_ready();
+  const UniqueFd fd = process.connect();
+  process.hear(fd);
+  EXPECT_EQ(process.talk(fd, "TLS\n"), "go\n");
+  EXPECT_EQ(process.table.evictable(), (service::Evictable{1, "127.0.0.1", 1}));
+  process.table.evict(1);
+  EXPECT_EQ(process.hear(fd), "EOF");
+  EXPECT_TRUE(process.table.empty());
+}
+
+/// What comes before the handshake on such a listener has no words of ours either.
+TEST(ClientTable, SaysNothingInTheClearWhereTlsIsExpected) {
+  Process process(Given{{"haproxy_trusted_networks", "127.0.0.1"}});
+  process.listener.ssl = process.listener.haproxy = true;
+  const UniqueFd fd = process.connect();
+  EXPECT_EQ(process.hear(fd), "");
+  process.table.evict(1);
+  EXPECT_EQ(process.hear(fd), "EOF");
+}
+
 TEST(ClientTable, EndsAClientThatLeavesInAnyState) {
   for (const char* text : {"", "AUTH PLA"}) {
     Process process(Given{});

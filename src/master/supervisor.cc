@@ -243,8 +243,8 @@ void Supervisor::take_ticket_keys() noexcept {
   const config::MasterSettings& settings = configuration().master();
   if (settings.ssl_ticket_keys.empty()) {
     if (ticket_keys_are_given_ || ticket_keys_.view().empty()) return rotate_ticket_keys();
-    // A reload is no reason for new ones.
-    ticket_rotation_.set(settings.ssl_ticket_key_rotation);
+    // A reload, or a certificate's renewal, is no reason for new ones, nor to keep the old longer.
+    ticket_rotation_.set(ticket_keys_.left(io::Clock::now(), settings.ssl_ticket_key_rotation));
     return;
   }
   ticket_rotation_.cancel();
@@ -257,7 +257,7 @@ void Supervisor::take_ticket_keys() noexcept {
 void Supervisor::rotate_ticket_keys() noexcept {
   ticket_rotation_.set(configuration().master().ssl_ticket_key_rotation);
   if (std::exchange(ticket_keys_are_given_, false)) ticket_keys_ = TicketKeys();
-  const Status rotated = ticket_keys_.rotate();
+  const Status rotated = ticket_keys_.rotate(io::Clock::now());
   if (!rotated.ok()) return log::error("{}", rotated.error().text);
   send_ticket_keys();
 }

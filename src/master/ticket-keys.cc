@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -15,7 +16,7 @@ Status TicketKeys::check(std::string_view given) {
                            " bytes are wanted (openssl rand " + std::to_string(kOne) + ")"};
 }
 
-Status TicketKeys::rotate() {
+Status TicketKeys::rotate(TimePoint now) {
   WipingBuffer keys;
   char* fresh = keys.reserve(kOne);
   if (RAND_priv_bytes(reinterpret_cast<unsigned char*>(fresh), static_cast<int>(kOne)) != 1) {
@@ -24,7 +25,14 @@ Status TicketKeys::rotate() {
   keys.commit(kOne);
   keys += keys_.reveal().substr(0, (kMade - 1) * kOne);
   keys_ = Secret(std::move(keys));
+  made_ = now;
   return Done{};
+}
+
+std::chrono::milliseconds TicketKeys::left(TimePoint now,
+                                           std::chrono::milliseconds life) const noexcept {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(made_ + life - now);
+  return std::clamp(left, std::chrono::milliseconds{0}, life);
 }
 
 }  // namespace postern::master

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string_view>
 
@@ -13,6 +14,7 @@ namespace postern::master {
 
 class TicketKeys {
  public:
+  using TimePoint = std::chrono::steady_clock::time_point;
   static constexpr std::size_t kOne = 80;   // bytes: name 16, HMAC 32, AES 32
   static constexpr std::size_t kMade = 2;   // the one in use, and the one before it
   static constexpr std::size_t kGiven = 8;  // at most, of the operator's
@@ -21,7 +23,10 @@ class TicketKeys {
   static Status check(std::string_view given);
 
   /// A new key; what was sealed with the one before can still be opened.
-  Status rotate();
+  Status rotate(TimePoint now);
+  /// How much of `life` the newest of our own has left: who restarts the clock whenever something
+  /// else is new never comes to the end of it.
+  std::chrono::milliseconds left(TimePoint now, std::chrono::milliseconds life) const noexcept;
   /// The operator's instead, newest first. They were checked.
   void use(std::string_view given) { keys_ = Secret(given); }
   /// Newest first, kOne bytes each. Empty before the first call of either.
@@ -29,6 +34,7 @@ class TicketKeys {
 
  private:
   Secret keys_;
+  TimePoint made_;
 };
 
 }  // namespace postern::master

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
 namespace postern::master {
@@ -10,17 +11,29 @@ namespace {
 TEST(TicketKeys, AreNewEachTimeAndTheOneBeforeIsKept_T_TLS_08) {
   TicketKeys keys;
   EXPECT_TRUE(keys.view().empty());
-  ASSERT_TRUE(keys.rotate().ok());
+  const TicketKeys::TimePoint now{};
+  ASSERT_TRUE(keys.rotate(now).ok());
   const std::string first(keys.view());
   ASSERT_EQ(first.size(), TicketKeys::kOne);
-  ASSERT_TRUE(keys.rotate().ok());
+  ASSERT_TRUE(keys.rotate(now).ok());
   const std::string second(keys.view());
   ASSERT_EQ(second.size(), 2 * TicketKeys::kOne);
   EXPECT_EQ(second.substr(TicketKeys::kOne), first);
   EXPECT_NE(second.substr(0, TicketKeys::kOne), first);
-  ASSERT_TRUE(keys.rotate().ok());
+  ASSERT_TRUE(keys.rotate(now).ok());
   EXPECT_EQ(keys.view().size(), 2 * TicketKeys::kOne);
   EXPECT_EQ(keys.view().substr(TicketKeys::kOne), second.substr(0, TicketKeys::kOne));
+}
+
+/// Whatever else is new meanwhile: a host that is reloaded each hour gets new keys all the same.
+TEST(TicketKeys, LiveNoLongerThanTheyAreTo_T_TLS_08) {
+  using std::chrono::hours;
+  TicketKeys keys;
+  const TicketKeys::TimePoint made = TicketKeys::TimePoint{} + hours(100);
+  ASSERT_TRUE(keys.rotate(made).ok());
+  EXPECT_EQ(keys.left(made, hours(12)), hours(12));
+  EXPECT_EQ(keys.left(made + hours(11), hours(12)), hours(1));
+  EXPECT_EQ(keys.left(made + hours(13), hours(12)), hours(0));
 }
 
 TEST(TicketKeys, OfTheOperatorHaveTheRightLength) {

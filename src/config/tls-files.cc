@@ -1,11 +1,14 @@
 // Files whose content is a TLS setting: which there are, and what has become of them since.
 #include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <map>
 #include <utility>
 
 #include "config/config.h"
 #include "config/files.h"
 #include "config/sections.h"
+#include "lib/text.h"
 
 namespace postern::config {
 namespace {
@@ -46,12 +49,16 @@ class PresentFiles {
   bool contains(const std::string& path) const {
     return std::binary_search(paths_.begin(), paths_.end(), path);
   }
-  /// Null if it cannot be read; that is told once.
+  /// Null if it cannot be read, or has become empty; that is told once.
   const Value* read(const Entry& entry, std::vector<std::string>& errors) {
     const auto key = std::make_pair(entry.value.path, entry.row->content);
     const auto found = values_.find(key);
     if (found != values_.end()) return found->second ? &*found->second : nullptr;
     Result<Value> value = read_value(*entry.row, entry.value.path);
+    // To have no certificate is not what a full disk, or who truncates a file, wants to say.
+    if (value.ok() && value.value().view().empty() && !entry.value.view().empty()) {
+      value = Error{ENODATA, log_safe_line(entry.value.path, PATH_MAX) + " is empty"};
+    }
     std::optional<Value>& kept = values_[key];
     if (value.ok()) {
       kept = std::move(value).value();

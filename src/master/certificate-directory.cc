@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::size_t kMaxPairs = 100'000;
 
+using Places = std::vector<CertificateDirectory::Place>;
+
 struct Found {
   std::string cert_file, key_file;
 };
@@ -46,33 +48,34 @@ std::optional<Found> pair_of(const std::string& path) {
   return Found{path, is_there(key) ? key : path};
 }
 
-void look_below(const std::string& path, std::vector<std::string>& paths, std::vector<Found>& out) {
+void look_below(const std::string& path, Places& places, std::vector<Found>& out) {
   const std::string chain = path + "/fullchain.pem";
   const std::string key = path + "/privkey.pem";
+  const FilePrint print = FilePrint::of(path);
   if (is_there(chain)) {
     out.push_back({chain, key});
-    paths.push_back(path);
+    places.push_back({path, print});
     return;
   }
   const auto names = names_in(path);
   if (!names.ok()) return;  // a file
-  paths.push_back(path);
+  places.push_back({path, print});
   for (const std::string& name : names.value()) {
     if (auto found = pair_of(fmt::format("{}/{}", path, name))) out.push_back(std::move(*found));
   }
 }
 
-Result<std::vector<Found>> look(const std::string& path, std::vector<std::string>& paths) {
+Result<std::vector<Found>> look(const std::string& path, Places& places) {
+  places.push_back({path, FilePrint::of(path)});
   const auto names = names_in(path);
   if (!names.ok()) return names.error();
-  paths.push_back(path);
   std::vector<Found> out;
   for (const std::string& name : names.value()) {
     const std::string whole = fmt::format("{}/{}", path, name);
     if (auto found = pair_of(whole)) {
       out.push_back(std::move(*found));
     } else {
-      look_below(whole, paths, out);
+      look_below(whole, places, out);
     }
     if (out.size() > kMaxPairs) {
       return Error{E2BIG, fmt::format("{} holds more than {} certificates",
@@ -108,12 +111,12 @@ Result<CertificateDirectory::Pair> load(const Found& found, std::string_view key
 std::vector<std::string> CertificateDirectory::read(const std::string& path,
                                                     std::string_view key_password) {
   std::vector<std::string> problems;
-  paths_.clear();
+  places_.clear();
   if (path.empty()) {
     pairs_.clear();
     return problems;
   }
-  auto found = look(path, paths_);
+  auto found = look(path, places_);
   if (!found.ok()) {
     problems.push_back("ssl_cert_dir: " + found.error().text);
     return problems;
@@ -122,12 +125,13 @@ std::vector<std::string> CertificateDirectory::read(const std::string& path,
   for (auto& pair : pairs_) old.emplace(pair->cert_file, std::move(pair));
   pairs_.clear();
   for (const Found& one : found.value()) {
-    paths_.push_back(one.cert_file);
-    if (one.key_file != one.cert_file) paths_.push_back(one.key_file);
+    const FilePrint cert_print = FilePrint::of(one.cert_file);
+    const FilePrint key_print = FilePrint::of(one.key_file);
+    places_.push_back({one.cert_file, cert_print});
+    if (one.key_file != one.cert_file) places_.push_back({one.key_file, key_print});
     const auto known = old.find(one.cert_file);
     if (known != old.end() && known->second->key_file == one.key_file &&
-        known->second->cert_print == FilePrint::of(one.cert_file) &&
-        known->second->key_print == FilePrint::of(one.key_file)) {
+        known->second->cert_print == cert_print && known->second->key_print == key_print) {
       pairs_.push_back(std::move(known->second));
       continue;
     }

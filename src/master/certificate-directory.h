@@ -21,6 +21,11 @@ class CertificateDirectory {
     io::CertificateFacts facts;
     Secret chain, key;
   };
+  /// Where to look for changes: a directory or a file, and what it was before it was read.
+  struct Place {
+    std::string path;
+    FilePrint print;
+  };
 
   /// Reads what has changed since the last call. A pair:
   ///   NAME.pem or NAME.crt with its key in NAME.key, or else in itself;
@@ -30,15 +35,15 @@ class CertificateDirectory {
   /// @param key_password  of keys that are encrypted
   /// @return one line for each that is not good, when it has become so
   std::vector<std::string> read(const std::string& path, std::string_view key_password);
-  /// Where to look for changes: directories and files.
-  const std::vector<std::string>& paths() const noexcept { return paths_; }
+  /// Never without the directory itself, which may come back.
+  const std::vector<Place>& places() const noexcept { return places_; }
   const std::vector<std::unique_ptr<Pair>>& pairs() const noexcept { return pairs_; }
   /// For the login processes (wire/certificate-store.h). Of two certificates with the same name and
   /// the same kind of key the one that ends later is served.
   WipingBuffer store() const;
 
  private:
-  std::vector<std::string> paths_;
+  std::vector<Place> places_;
   std::vector<std::unique_ptr<Pair>> pairs_;
 };
 

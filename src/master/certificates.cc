@@ -18,6 +18,7 @@ namespace {
 using std::chrono::system_clock;
 
 constexpr std::chrono::hours kWarnEvery{24};
+constexpr unsigned kMostWaits = 6;  // in a row, for files that are still being written
 constexpr std::string_view kStays = "; what was read before stays in use";
 
 void add_row(const config::FileText& pem, const std::string& where,
@@ -80,8 +81,9 @@ CertificateWatch::CertificateWatch(io::Loop& loop, Host& host) : loop_(loop), ho
 void CertificateWatch::begin() noexcept {
   files_.clear();
   for (std::string& path : host_.configuration().tls_files()) {
+    // What the configuration has of it was read before this: to be compared at the first look.
     const FilePrint now = FilePrint::of(path);
-    files_.push_back({std::move(path), now, now});
+    files_.push_back({std::move(path), FilePrint(), now});
   }
   for (const std::string& error : read_directory()) log::error("{}", error);
   const auto interval = host_.configuration().master().ssl_cert_check_interval;
@@ -104,38 +106,39 @@ std::vector<std::string> CertificateWatch::read_directory() noexcept {
   std::vector<std::string> problems =
       certificates_.read(configuration.master().ssl_cert_dir, password);
   directory_.clear();
-  for (const std::string& path : certificates_.paths()) {
-    const FilePrint now = FilePrint::of(path);
-    directory_.push_back({path, now, now});
+  for (const CertificateDirectory::Place& place : certificates_.places()) {
+    directory_.push_back({place.path, place.print, place.print});
   }
   host_.use_store(certificates_.pairs().empty() ? WipingBuffer() : certificates_.store());
   return problems;
 }
 
 /// Uses what has changed and has been the same for a whole interval: whoever writes files is done
-/// with them then, and with the key that belongs to a certificate.
+/// with them then, and with the key that belongs to a certificate. If it comes later all the same,
+/// what was refused without it is tried again.
 void CertificateWatch::look() noexcept {
-  std::vector<std::string> changed;
   bool moving = false;
-  bool other_directory = false;
-  const auto compare = [&moving](File& file) {
-    const FilePrint now = FilePrint::of(file.path);
-    if (now == file.seen) return now != file.used;
-    file.seen = now;
-    moving = true;
-    return false;
-  };
-  for (File& file : files_) {
-    if (compare(file)) changed.push_back(file.path);
+  for (std::vector<File>* const files : {&files_, &directory_}) {
+    for (File& file : *files) {
+      const FilePrint now = FilePrint::of(file.path);
+      moving = moving || now != file.seen;
+      file.seen = now;
+    }
   }
-  for (File& file : directory_) other_directory = compare(file) || other_directory;
   look_.set(host_.configuration().master().ssl_cert_check_interval);
-  if (moving) return;
-  if (!changed.empty()) {
-    for (File& file : files_) file.used = file.seen;
-    for (const std::string& error : use(std::move(changed))) log::error("{}", error);
+  // Where something is always being written the rest does not wait for ever.
+  if (moving && ++waits_ < kMostWaits) return;
+  waits_ = 0;
+  const auto changed = [](const File& file) { return file.seen != file.used; };
+  if (std::any_of(files_.begin(), files_.end(), changed)) {
+    std::vector<File*> files;
+    for (File& file : files_) {
+      if (changed(file) || file.refused) files.push_back(&file);
+      file.used = file.seen;
+    }
+    for (const std::string& error : use(files)) log::error("{}", error);
   }
-  if (other_directory) {
+  if (std::any_of(directory_.begin(), directory_.end(), changed)) {
     for (const std::string& error : read_directory()) log::error("{}", error);
     log::info("TLS: {} was read again, {} certificates",
               log_safe_line(host_.configuration().master().ssl_cert_dir, 200),
@@ -145,12 +148,12 @@ void CertificateWatch::look() noexcept {
 }
 
 std::vector<std::string> CertificateWatch::read_again() noexcept {
-  std::vector<std::string> paths;
+  std::vector<File*> all;
   for (File& file : files_) {
     file.used = file.seen = FilePrint::of(file.path);
-    paths.push_back(file.path);
+    all.push_back(&file);
   }
-  std::vector<std::string> errors = use(std::move(paths));
+  std::vector<std::string> errors = use(all);
   for (std::string& error : read_directory()) errors.push_back(std::move(error));
   return errors;
 }
@@ -172,8 +175,10 @@ std::vector<CertificateRow> CertificateWatch::rows() const {
 }
 
 /// @return what could not be used, one line each
-std::vector<std::string> CertificateWatch::use(std::vector<std::string> paths) noexcept {
+std::vector<std::string> CertificateWatch::use(const std::vector<File*>& files) noexcept {
   std::vector<std::string> errors;
+  std::vector<std::string> paths;
+  for (const File* file : files) paths.push_back(file->path);
   const config::Configuration& before = host_.configuration();
   std::optional<config::Configuration> fresh = before.with_present_files(paths, errors);
   for (std::string& error : errors) error += kStays;
@@ -188,8 +193,12 @@ std::vector<std::string> CertificateWatch::use(std::vector<std::string> paths) n
         return std::find(one.paths.begin(), one.paths.end(), path) != one.paths.end();
       });
     }
-    std::vector<std::string> told;  // already
-    fresh = paths.size() == known ? std::nullopt : before.with_present_files(paths, told);
+    std::vector<std::string> told;             // already
+    if (paths.size() == known) paths.clear();  // whatever it is: nothing of it is used
+    fresh = paths.empty() ? std::nullopt : before.with_present_files(paths, told);
+  }
+  for (File* file : files) {
+    file->refused = std::find(paths.begin(), paths.end(), file->path) == paths.end();
   }
   if (!fresh) return errors;
   for (const std::string& path : paths)

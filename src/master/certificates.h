@@ -61,19 +61,21 @@ class CertificateWatch {
  private:
   struct File {
     std::string path;
-    FilePrint used;  // when it was read, or could not be used
-    FilePrint seen;  // when it was last looked at
+    FilePrint used;        // when it was read, or could not be used
+    FilePrint seen;        // when it was last looked at
+    bool refused = false;  // it could not be used, and waits for what belongs to it
   };
 
   void look() noexcept;
   void warn() noexcept;
-  std::vector<std::string> use(std::vector<std::string> paths) noexcept;
+  std::vector<std::string> use(const std::vector<File*>& files) noexcept;
   std::vector<std::string> read_directory() noexcept;
 
   io::Loop& loop_;
   Host& host_;
   std::vector<File> files_;      // of the configuration
   std::vector<File> directory_;  // ssl_cert_dir, and what is in it
+  unsigned waits_ = 0;           // looks at which something was just being written
   CertificateDirectory certificates_;
   io::Timer look_, warn_;
 };

@@ -58,13 +58,48 @@ std::array<const config::FileText*, 6> files_of(const config::LoginSettings& s) 
   return {&s.ssl_cert, &s.ssl_key, &s.ssl_alt_cert, &s.ssl_alt_key, &s.ssl_dh, &s.ssl_ca};
 }
 
-bool same_files(const config::LoginSettings& a, const config::LoginSettings& b) {
-  const auto of_a = files_of(a);
-  const auto of_b = files_of(b);
-  const bool same =
-      std::equal(of_a.begin(), of_a.end(), of_b.begin(),
-                 [](const config::FileText* x, const config::FileText* y) { return *x == *y; });
-  return same && a.ssl_key_password.reveal() == b.ssl_key_password.reveal();
+/// Every file that the TLS towards backends is made of.
+using BackendFiles = std::array<const config::FileText*, 5>;
+BackendFiles backend_files_of(const config::LoginSettings& s) {
+  return {&s.ssl_client_ca_file, &s.ssl_client_ca_dir, &s.ssl_ca, &s.ssl_client_cert,
+          &s.ssl_client_key};
+}
+
+template <std::size_t N>
+bool same_files(const std::array<const config::FileText*, N>& a,
+                const std::array<const config::FileText*, N>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(),
+                    [](const config::FileText* x, const config::FileText* y) { return *x == *y; });
+}
+
+template <std::size_t N>
+BadFiles bad_files(const config::Configuration::Tls& entry, const std::string& why,
+                   const std::array<const config::FileText*, N>& files) {
+  BadFiles out;
+  const std::string where = entry.where.empty() ? std::string() : entry.where + ": ";
+  out.text = entry.file + ':' + std::to_string(entry.line) + ": " + where + why;
+  for (const config::FileText* file : files) {
+    if (!file->path.empty()) out.paths.push_back(file->path);
+  }
+  return out;
+}
+
+/// As a login process makes it (login-common/backend-tls.h).
+std::optional<BadFiles> check_backend_tls(const config::Configuration::Tls& entry) {
+  const config::LoginSettings& settings = *entry.settings;
+  WipingBuffer pem;
+  for (const config::FileText* file : {&settings.ssl_client_ca_file, &settings.ssl_client_ca_dir}) {
+    if (!file->empty()) pem.append(file->reveal()).append('\n');
+  }
+  if (pem.empty()) pem.append(settings.ssl_ca.reveal());
+  io::TlsContext::ClientTrust trust;
+  trust.ca_pem = pem.view();
+  trust.where = "CA certificates";
+  trust.certificate.chain = settings.ssl_client_cert.reveal();
+  trust.certificate.key = settings.ssl_client_key.reveal();
+  const auto context = io::TlsContext::client(trust, {});
+  if (context.ok()) return std::nullopt;
+  return bad_files(entry, "TLS to backends: " + context.error().text, backend_files_of(settings));
 }
 
 std::optional<BadFiles> check_tls(const config::Configuration::Tls& entry) {
@@ -89,13 +124,7 @@ std::optional<BadFiles> check_tls(const config::Configuration::Tls& entry) {
   options.username_field = settings.ssl_cert_username_field;
   const auto context = io::TlsContext::server(pems, parameters, options);
   if (context.ok()) return std::nullopt;
-  BadFiles out;
-  const std::string where = entry.where.empty() ? std::string() : entry.where + ": ";
-  out.text = entry.file + ':' + std::to_string(entry.line) + ": " + where + context.error().text;
-  for (const config::FileText* file : files_of(settings)) {
-    if (!file->path.empty()) out.paths.push_back(file->path);
-  }
-  return out;
+  return bad_files(entry, context.error().text, files_of(settings));
 }
 
 /// Empty if there is nothing wrong with them, or they are not given.
@@ -144,9 +173,22 @@ std::vector<BadFiles> check_changed_files(const config::Configuration& before,
   const auto old = before.tls();
   const auto now = fresh.tls();
   POSTERN_CHECK(old.size() == now.size());
+  // Blocks have mostly the same CAs, which take long to read.
+  std::vector<BackendFiles> to_backends;
   for (std::size_t i = 0; i < now.size(); i++) {
-    if (same_files(*old[i].settings, *now[i].settings)) continue;
-    if (auto bad = check_tls(now[i])) out.push_back(std::move(*bad));
+    const bool same =
+        same_files(files_of(*old[i].settings), files_of(*now[i].settings)) &&
+        old[i].settings->ssl_key_password.reveal() == now[i].settings->ssl_key_password.reveal();
+    if (!same) {
+      if (auto bad = check_tls(now[i])) out.push_back(std::move(*bad));
+    }
+    const BackendFiles files = backend_files_of(*now[i].settings);
+    if (same_files(backend_files_of(*old[i].settings), files)) continue;
+    const bool checked = std::any_of(to_backends.begin(), to_backends.end(),
+                                     [&files](const auto& one) { return same_files(one, files); });
+    if (checked) continue;
+    to_backends.push_back(files);
+    if (auto bad = check_backend_tls(now[i])) out.push_back(std::move(*bad));
   }
   if (!now.empty()) {
     const config::FileText& keys = fresh.master().ssl_ticket_keys;

@@ -50,7 +50,7 @@ struct BadFiles {
 /// Reads the TLS settings of a configuration as a login process would.
 std::vector<BadFiles> check_certificates(const config::Configuration& configuration);
 /// The same for those whose files have other content than `before`, which is otherwise the same
-/// configuration.
+/// configuration; TLS to backends, too.
 std::vector<BadFiles> check_changed_files(const config::Configuration& before,
                                           const config::Configuration& fresh);
 

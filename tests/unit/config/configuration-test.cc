@@ -355,6 +355,15 @@ TEST_F(TlsFiles, ThatCannotBeReadKeepWhatTheyHad) {
   EXPECT_EQ(after->tls().front().settings->ssl_key.reveal(), "key 1\n");
 }
 
+/// As a full disk leaves it: no reason to have no certificate.
+TEST_F(TlsFiles, ThatAreEmptyNowKeepWhatTheyHad) {
+  const Configuration before = load();
+  directory.write("cert.pem", "");
+  Texts errors;
+  EXPECT_FALSE(before.with_present_files({cert, key}, errors));
+  EXPECT_EQ(errors, (Texts{"ssl_cert: " + cert + " is empty"}));
+}
+
 TEST(Print, SaysNothingOfDefaults) {
   const std::string text =
       good("ssl = yes\nprotocols = none\nlisten = *,::\n[service auth]\nprocess_limit = 1\n")

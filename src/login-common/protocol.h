@@ -14,7 +14,7 @@ namespace postern::login {
 struct Protocol {
   std::string_view program;  // "imap-login": of the log
   std::string_view name;     // "imap": `service=` to auth, %{service}, [protocol NAME]
-  /// What clients may ask for by ALPN (RFC 7301), if it is not `name`.
+  /// What clients may ask for by ALPN (RFC 7301), if it is not `name`; blanks between several.
   std::string_view alpn = {};
   std::uint16_t port = 0;  // of the backend, unless the passdb says otherwise
   std::uint16_t ssl_port = 0;

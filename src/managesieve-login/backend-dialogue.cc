@@ -193,7 +193,9 @@ Then SieveBackendDialogue::accepted(WipingBuffer& to_client) {
   }
   to_client.append(block_.view());
   if (reply.plain && reply.code != "SASL") {
-    to_client.append(line_).append("\r\n");
+    // Any case will do for a backend (RFC 5804 section 1.2), not for every client.
+    constexpr std::string_view kOk = "OK";
+    to_client.append(kOk).append(std::string_view(line_).substr(kOk.size())).append("\r\n");
   } else {
     to_client.append(status_line("OK", reply.text.view()));
   }

@@ -205,6 +205,12 @@ TEST_F(SieveBackend, SaysInItsOkWhatTheClientCanUse) {
   EXPECT_EQ(relayed(), "OK\r\n") << "nothing that the client could not read";
 }
 
+TEST_F(SieveBackend, MaySayItsOkInAnyCase) {
+  greet();
+  EXPECT_EQ(line("oK (SASL2) \"in\""), Then::logged_in);
+  EXPECT_EQ(relayed(), "OK (SASL2) \"in\"\r\n");
+}
+
 TEST_F(SieveBackend, IsNotQuotedToTheClientWhenItRefuses) {
   greet();
   EXPECT_EQ(line("\"IMPLEMENTATION\" \"x\""), Then::read_line);

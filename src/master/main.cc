@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -148,6 +149,12 @@ int run(const CommandLine& command_line, Prepared prepared) {
   notify_init("READY=1\nSTATUS=v" POSTERN_VERSION " running\nMAINPID=" + std::to_string(getpid()));
   tell(EX_OK);
   loop.run();
+  // Whoever asks a second time gets what they asked for: nothing but returning is left to do, and
+  // the handlers go with the loop.
+  sigset_t asked;
+  sigemptyset(&asked);
+  for (const int number : {SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&asked, number);
+  sigprocmask(SIG_BLOCK, &asked, nullptr);
   return EX_OK;
 }
 

@@ -112,6 +112,7 @@ def test_who_cannot_be_served_is_told_and_nobody_else_is_touched_T_NET_07(poster
         busy = [Imap(postern.port, source=(f"127.0.0.{60 + i}", 0)) for i in range(20)]
         for client in busy:
             client.send(f"a LOGIN {name} wrong-{password}\r\n")
+        wait_for("auth to be busy with all", lambda: postern.log_text().count("Password mismatch") >= len(busy))
         begun = time.monotonic()
         newcomers = [Imap(postern.port, greeting=False, timeout=60) for _ in range(30)]
         for client in newcomers:

@@ -12,7 +12,6 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <memory>

@@ -186,6 +186,7 @@ void ClientSession::on_auth(std::string_view args) {
   const std::string_view problem = exchange.request->certificate_problem();
   if (!problem.empty()) {
     exchange.request->log_info(exchange.request->mech_prefix(), problem);
+    exchange.request->log_failure(problem);
     forget(command.id);
     return fail_now(command.id, {}, problem);
   }

@@ -196,8 +196,6 @@ void Request::log_info(std::string_view name, std::string_view text) const {
   if (verbose(own)) context_.environment.log(log::Level::info, prefix(name).append(text));
 }
 void Request::log_failure(PassdbResult result) const {
-  const config::AuthSettings& s = *context_.settings.settings;
-  if (!s.auth_log_failures || verbose(config::Tristate::default_)) return;
   std::string_view why = "password mismatch";
   switch (result) {
     case PassdbResult::internal:
@@ -217,6 +215,11 @@ void Request::log_failure(PassdbResult result) const {
     case PassdbResult::no_credentials:
       break;
   }
+  log_failure(why);
+}
+void Request::log_failure(std::string_view why) const {
+  const config::AuthSettings& s = *context_.settings.settings;
+  if (!s.auth_log_failures || verbose(config::Tristate::default_)) return;
   context_.environment.log(log::Level::info,
                            fmt::format("{}Authentication failed ({})", prefix(mech_prefix()), why));
 }

@@ -137,6 +137,7 @@ class Request final : public Retirable {
   void log_debug(std::string_view prefix, std::string_view text) const;  // auth_debug
   /// Why it failed, if auth_log_failures wants that told and auth_verbose has not told it.
   void log_failure(PassdbResult result) const;
+  void log_failure(std::string_view why) const;
   std::string mech_prefix() const;  // lower case mechanism, or "auth"
 
   /// %variables of this request.

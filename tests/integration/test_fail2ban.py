@@ -181,6 +181,18 @@ class TestEachAttemptAtOnce:
         _, text = clients(auth_verbose="no", disable_plaintext_auth="no", auth_failure_delay="0", auth_log_failures="no")
         assert self.lines(text) == []
 
+    @pytest.mark.parametrize("verbose", ["no", "yes"])
+    def test_tells_of_a_missing_certificate_at_every_door(self, postern, authority, verbose):
+        postern.settings |= {"protocols": PROTOCOLS, "auth_ssl_require_client_cert": "yes", "ssl_ca": f"<{authority.cert}", "ssl_require_crl": "no",
+                             "disable_plaintext_auth": "no", "auth_failure_delay": "0", "auth_verbose": verbose}
+        postern.start()
+        for number, wire in enumerate(WIRES.values(), 1):
+            with wire(postern, source=(address("wrong"), 0)) as connection:
+                connection.authenticate("PLAIN", sasl.client("PLAIN", "somebody", "wrong-1"))
+                wait_for("its line", lambda: len(self.lines(postern.log_text())) == number)  # noqa: B023
+        (postern.directory / "file").write_text("\n".join(self.lines(postern.log_text())) + "\n")
+        assert found_by(postern.directory / "file", OURS) == {address("wrong"): len(WIRES)}
+
     @staticmethod
     def check(postern, text, debians):
         for name, log in (("file", text), ("syslog", as_syslog(text, "dovecot"))):

@@ -22,7 +22,6 @@ constexpr std::array<std::string_view, 7> kReceivedNames{
     "none", "banner", "id", "starttls", "capability", "auth-continue", "login"};
 
 constexpr std::string_view kLoginFailed = "[AUTHENTICATIONFAILED] Authentication failed.";
-constexpr std::size_t kMaxClientText = 512;  // bytes of a text of the backend before login
 
 /// Codes of a refused login that are passed on with their text (RFC 5530, RFC 3501, RFC 2221).
 /// Behind any other there might stand whatever a backend wants users to read. UNAVAILABLE has its
@@ -51,7 +50,7 @@ std::string_view take_word(std::string_view& line) {
 }  // namespace
 
 ImapBackendDialogue::ImapBackendDialogue(const login::BackendTarget& target)
-    : SaslBackend(target, kMaxLines) {}
+    : SaslBackend(target) {}
 
 std::string ImapBackendDialogue::state() const {
   std::string out;
@@ -64,7 +63,7 @@ std::string ImapBackendDialogue::state() const {
 }
 
 std::string ImapBackendDialogue::reply_line(std::string_view text) const {
-  return target_.client_tag + " NO " + log_safe_line(text, kMaxClientText) + "\r\n";
+  return client_line(target_.client_tag + " NO ", text);
 }
 
 Then ImapBackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
@@ -247,7 +246,7 @@ Then ImapBackendDialogue::on_untagged(std::string_view rest, WipingBuffer& to_cl
   const bool trustworthy = target_.tls != BackendTls::starttls || tls_up_;
   if (alert && trustworthy && relayed_ < kMaxRelayed) {
     ++relayed_;
-    to_client.append("* ").append(log_safe_line(whole, kMaxClientText)).append("\r\n");
+    to_client.append(client_line("* ", whole));
   }
   return Then::read_line;
 }

@@ -19,7 +19,6 @@ namespace postern::imap_login {
 
 class ImapBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLines = 100;   // before the verdict
   static constexpr std::size_t kMaxRelayed = 16;  // alerts passed on before the verdict
 
   explicit ImapBackendDialogue(const login::BackendTarget& target);

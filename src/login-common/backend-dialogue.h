@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -79,6 +80,14 @@ enum class Then : std::uint8_t {
 
 class BackendDialogue {
  public:
+  // What a backend may say before its verdict on the login: the connector passes on no more. A
+  // hundred lines would be enough for all but a submission login, where the reply to AUTH alone may
+  // have 128, behind a banner, EHLO before and after TLS, and XCLIENT. What a flood can cost is
+  // bounded by the bytes.
+  static constexpr std::size_t kMaxLine = 4096;  // bytes, without the line end
+  static constexpr std::size_t kMaxLines = 200;
+  static constexpr std::size_t kMaxBytes = 64UL * 1024;
+
   virtual ~BackendDialogue() = default;
 
   /// One line from the backend, without its line end. Commands go to `to_backend`; what the client

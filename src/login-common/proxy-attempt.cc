@@ -192,12 +192,13 @@ void Attempt::on_readable() {
 }
 
 void Attempt::read_lines() {
+  constexpr std::size_t npos = std::string_view::npos;
   std::size_t end = 0;
-  while ((end = input_.view().find('\n')) != std::string_view::npos) {
+  while ((end = input_.view().find('\n')) != npos) {
     std::string_view line = input_.view().substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.size() > kMaxLine) break;
-    if (++lines_ > kMaxLines) {
+    if (line.size() > BackendDialogue::kMaxLine) break;
+    if (++lines_ > BackendDialogue::kMaxLines) {
       fail(FailureType::protocol, "Too many input lines");
       return;
     }
@@ -229,9 +230,10 @@ void Attempt::read_lines() {
     }
     if (!follow(then)) return;
   }
-  if (input_.size() > kMaxLine || bytes_ > kMaxBytes) {
-    fail(FailureType::protocol,
-         input_.size() > kMaxLine ? "Too long input line" : "Too much input");
+  // The CR of a line whose LF is still to come may be one more.
+  const bool long_line = input_.size() > BackendDialogue::kMaxLine + 1 || end != npos;
+  if (long_line || bytes_ > BackendDialogue::kMaxBytes) {
+    fail(FailureType::protocol, long_line ? "Too long input line" : "Too much input");
     return;
   }
   flush();

@@ -25,10 +25,6 @@ namespace postern::login {
 /// One deadline covers all of it.
 class Attempt final : public ProxyAttempt {
  public:
-  /// Bounds of what a backend may say before the login is done.
-  static constexpr std::size_t kMaxLine = 4096;  // bytes, without the line end
-  static constexpr unsigned kMaxLines = 100;
-  static constexpr std::size_t kMaxBytes = 64UL * 1024;
   /// Between a failed connection and the next.
   static constexpr io::Milliseconds kPause{1000};
   /// No further connection with less time left than this.
@@ -113,7 +109,7 @@ class Attempt final : public ProxyAttempt {
   std::unique_ptr<io::Stream> stream_;
   std::unique_ptr<BackendDialogue> dialogue_;
   WipingBuffer input_, output_, to_client_;
-  unsigned lines_ = 0;
+  std::size_t lines_ = 0;       // read
   std::size_t bytes_ = 0;       // read
   bool asked_ = false;          // a command has been written, on this side of TLS
   std::size_t early_ = 0;       // bytes of input_ that came before the last command went out

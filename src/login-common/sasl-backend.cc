@@ -1,13 +1,13 @@
 #include "login-common/sasl-backend.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/text.h"
 
 namespace postern::login {
 
-SaslBackend::SaslBackend(const BackendTarget& target, std::size_t max_lines)
-    : target_(target), max_lines_(max_lines) {
+SaslBackend::SaslBackend(const BackendTarget& target) : target_(target) {
   credentials_.authzid = target.user;
   credentials_.authid = target.master.empty() ? target.user : target.master;
   credentials_.secret = &target.password;
@@ -21,12 +21,16 @@ Then SaslBackend::on_line(std::string_view line, WipingBuffer& to_backend,
                           WipingBuffer& to_client) {
   if (end_ != Then::read_line) return end_;
   if (line.ends_with('\r')) line.remove_suffix(1);
-  bytes_ += line.size();
-  if (line.size() > kMaxLine) return fail(FailureType::protocol, "Too long input line");
-  if (++lines_ > max_lines_ || bytes_ > kMaxBytes) {
-    return fail(FailureType::protocol, "Too much input before login");
-  }
   return take_line(line, to_backend, to_client);
+}
+
+std::string SaslBackend::client_line(std::string_view ours, std::string_view text) {
+  constexpr std::string_view kEnd = "\r\n";
+  constexpr std::string_view kCut = "...";  // what log_safe_line() puts behind what it has cut
+  const std::size_t room = kMaxClientLine - std::min(kMaxClientLine, ours.size() + kEnd.size());
+  const bool fits = text.size() <= room;
+  const std::size_t most = fits ? room : room - std::min(room, kCut.size());
+  return std::string(ours).append(log_safe_line(text, most)).append(kEnd);
 }
 
 Then SaslBackend::on_tls_started(WipingBuffer& to_backend) {

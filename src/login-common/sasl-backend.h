@@ -9,14 +9,14 @@
 #include "login-common/backend-dialogue.h"
 #include "sasl/client.h"
 
-/// What the protocols' dialogues with backends have in common: the limits of what a backend may
-/// say, how a dialogue ends, and the client's side of SASL.
+/// What the protocols' dialogues with backends have in common: what of a backend's words clients
+/// see, how a dialogue ends, and the client's side of SASL.
 namespace postern::login {
 
 class SaslBackend : public BackendDialogue {
  public:
-  static constexpr std::size_t kMaxLine = 4096;    // bytes of one line
-  static constexpr std::size_t kMaxBytes = 65536;  // before the verdict
+  /// Bytes of a line for the client before login, its end included, whatever the backend has said.
+  static constexpr std::size_t kMaxClientLine = 512;
 
   /// Nothing is said any more once the login has failed or succeeded.
   Then on_line(std::string_view line, WipingBuffer& to_backend, WipingBuffer& to_client) final;
@@ -25,16 +25,18 @@ class SaslBackend : public BackendDialogue {
   std::string take_remark() final;
 
  protected:
-  /// @param target     outlives this
-  /// @param max_lines  the backend may say before the verdict
-  SaslBackend(const BackendTarget& target, std::size_t max_lines);
+  /// @param target  outlives this
+  explicit SaslBackend(const BackendTarget& target);
 
-  /// A line within the limits, without its end; the dialogue goes on.
+  /// A line without its end; the dialogue goes on.
   virtual Then take_line(std::string_view line, WipingBuffer& to_backend,
                          WipingBuffer& to_client) = 0;
   virtual Then tls_started(WipingBuffer& to_backend) = 0;
   /// What stands before and behind the base64 of a response.
   virtual std::string_view quote() const { return {}; }
+
+  /// `ours`, then the backend's text made printable and cut, then CRLF: kMaxClientLine in all.
+  static std::string client_line(std::string_view ours, std::string_view text);
 
   Then fail(FailureType type, std::string reason, std::string reply = {});
   Then succeed();
@@ -61,9 +63,6 @@ class SaslBackend : public BackendDialogue {
 
  private:
   sasl::ClientCredentials credentials_;
-  std::size_t max_lines_;
-  std::size_t lines_ = 0;
-  std::size_t bytes_ = 0;
   Then end_ = Then::read_line;  // once failed or logged in
   Failure failure_;
 };

@@ -35,7 +35,7 @@ std::string status_line(std::string_view status, std::string_view text) {
 }  // namespace
 
 SieveBackendDialogue::SieveBackendDialogue(const login::BackendTarget& target)
-    : SaslBackend(target, kMaxLines) {}
+    : SaslBackend(target) {}
 
 std::string SieveBackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);

@@ -17,8 +17,6 @@ namespace postern::managesieve_login {
 
 class SieveBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLines = 100;  // before the verdict
-
   explicit SieveBackendDialogue(const login::BackendTarget& target);
 
   std::string state() const override;

@@ -19,7 +19,6 @@ const std::array<std::string_view, 7> Pop3BackendDialogue::kStateNames{
 
 namespace {
 
-constexpr std::size_t kMaxClientText = 512;  // bytes of a refusal of the backend
 constexpr std::string_view kTemporary = "[SYS/TEMP]";
 
 /// Codes of a refused login that are passed on with their text (RFC 2449, RFC 3206).
@@ -48,7 +47,7 @@ bool fits_line(std::string_view text) {
 }  // namespace
 
 Pop3BackendDialogue::Pop3BackendDialogue(const login::BackendTarget& target)
-    : SaslBackend(target, kMaxLines) {}
+    : SaslBackend(target) {}
 
 std::string Pop3BackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);
@@ -176,7 +175,7 @@ Then Pop3BackendDialogue::on_login_reply(std::string_view line, WipingBuffer& ou
     if (refused_) {
       return contradicted();
     }
-    to_client.append(log_safe_line(line, kMaxLine)).append("\r\n");
+    to_client.append(client_line("", line));
     return succeed();
   }
   // "+" without a blank is an empty challenge (Dovecot 2.4).
@@ -195,7 +194,7 @@ Then Pop3BackendDialogue::refused(std::string_view line) {
     return fail(FailureType::auth_replied, log_safe_line(line), "-ERR Authentication failed.\r\n");
   }
   const std::string reason = log_safe_line(*text);
-  const std::string verbatim = log_safe_line(line, kMaxClientText) + "\r\n";
+  const std::string verbatim = client_line("", line);
   if (starts_with_text(*text, kTemporary)) {
     return fail(FailureType::auth_tempfail, reason, verbatim);
   }

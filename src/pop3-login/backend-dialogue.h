@@ -17,8 +17,6 @@ namespace postern::pop3_login {
 
 class Pop3BackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLines = 100;  // before the verdict
-
   explicit Pop3BackendDialogue(const login::BackendTarget& target);
 
   std::string state() const override;

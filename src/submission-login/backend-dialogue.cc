@@ -18,7 +18,6 @@ const std::array<std::string_view, 7> SubmissionBackendDialogue::kStateNames{
 
 namespace {
 
-constexpr std::size_t kMaxClientText = 512;  // bytes of the backend's verdict
 constexpr std::string_view kPlain = "PLAIN";
 constexpr std::string_view kEmptyResponse = "=";
 
@@ -29,7 +28,7 @@ bool is_success(unsigned code) noexcept {
 }  // namespace
 
 SubmissionBackendDialogue::SubmissionBackendDialogue(const login::BackendTarget& target)
-    : SaslBackend(target, kMaxLines) {}
+    : SaslBackend(target) {}
 
 std::string SubmissionBackendDialogue::state() const {
   return std::string(kStateNames[static_cast<std::size_t>(state_)]);
@@ -37,9 +36,7 @@ std::string SubmissionBackendDialogue::state() const {
 
 Then SubmissionBackendDialogue::take_line(std::string_view line, WipingBuffer& to_backend,
                                           WipingBuffer& to_client) {
-  if (++reply_lines_ > kMaxReplyLines) {
-    return fail(FailureType::protocol, "Too much input before login");
-  }
+  ++reply_lines_;
   const auto reply = wire::parse_smtp_reply(line);
   if (!reply) return no_reply(line);
   if (code_ && *code_ != reply->code) {
@@ -250,9 +247,9 @@ Then SubmissionBackendDialogue::on_auth_reply(const SmtpReplyLine& reply, std::s
   }
   if (reply.code / 100 == 3) return no_reply(line);
   // The end of a reply is a reply.
-  const std::string shown = log_safe_line(line, kMaxClientText);
-  if (verdict_.size() + shown.size() > kMaxClientText) verdict_.clear();
-  verdict_.append(shown).append("\r\n");
+  const std::string shown = client_line("", line);
+  if (verdict_.size() + shown.size() > kMaxClientLine) verdict_.clear();
+  verdict_.append(shown);
   if (reply_lines_ == 1) {
     std::string_view text = reply.text;
     const std::string_view code = wire::smtp_enhanced_code(text);

@@ -21,9 +21,6 @@ namespace postern::submission_login {
 
 class SubmissionBackendDialogue final : public login::SaslBackend {
  public:
-  static constexpr std::size_t kMaxLines = 200;       // before the verdict
-  static constexpr std::size_t kMaxReplyLines = 128;  // of one reply
-
   explicit SubmissionBackendDialogue(const login::BackendTarget& target);
 
   std::string state() const override;

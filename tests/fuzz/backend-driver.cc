@@ -56,9 +56,10 @@ class Driver {
       : protocol_(protocol), target_(std::move(target)), dialogue_(protocol.make(target_)) {}
 
   void run(std::string_view input) {
-    while (!input.empty() && !ended_) {
+    // As many lines, and as long ones, as the connector passes on.
+    while (!input.empty() && !ended_ && lines_ < login::BackendDialogue::kMaxLines) {
       const std::size_t end = std::min(input.size(), input.find('\n'));
-      line(input.substr(0, end));
+      line(input.substr(0, std::min(end, login::BackendDialogue::kMaxLine)));
       input.remove_prefix(std::min(input.size(), end + 1));
     }
   }
@@ -86,7 +87,6 @@ class Driver {
   void act(Then then) {
     switch (then) {
       case Then::read_line:
-        POSTERN_CHECK(lines_ <= protocol_.max_lines);
         return;
       case Then::start_tls:
         POSTERN_CHECK(target_.tls == BackendTls::starttls && !tls_up_);

@@ -15,7 +15,6 @@ struct FuzzedBackend {
   std::unique_ptr<login::BackendDialogue> (*make)(const login::BackendTarget&) = nullptr;
   /// Changes the target by the bits 6 and 7 of `flags`; the driver uses the others. May be null.
   void (*configure)(std::uint8_t flags, login::BackendTarget& target) = nullptr;
-  std::size_t max_lines = 0;  // a backend may say before the login
   /// True if this is a command that logs in. It is given all that is sent for one line.
   bool (*logs_in)(std::string_view sent) = nullptr;
   /// True if what is sent may be sent before TLS is up, which was asked for.

@@ -21,7 +21,6 @@ const postern::fuzz::FuzzedBackend kImap{
           target.id_before_starttls = (flags & 64U) != 0;
           target.client_used_capability = (flags & 128U) != 0;
         },
-    .max_lines = postern::imap_login::ImapBackendDialogue::kMaxLines,
     .logs_in =
         [](std::string_view sent) {
           return contains(sent, "L LOGIN") || contains(sent, "L AUTHENTICATE");

@@ -27,7 +27,6 @@ bool is_state(std::string_view state) {
 
 const postern::fuzz::FuzzedBackend kPop3{
     .make = postern::pop3_login::make_pop3_backend_dialogue,
-    .max_lines = postern::pop3_login::Pop3BackendDialogue::kMaxLines,
     .logs_in = logs_in,
     .precedes_tls = [](std::string_view sent) { return sent == "STLS\r\n"; },
     .reports_success = [](std::string_view said) { return said.starts_with("+OK"); },

@@ -19,7 +19,6 @@ bool is_state(std::string_view state) {
 
 const postern::fuzz::FuzzedBackend kSieve{
     .make = postern::managesieve_login::make_sieve_backend_dialogue,
-    .max_lines = postern::managesieve_login::SieveBackendDialogue::kMaxLines,
     .logs_in = [](std::string_view sent) { return sent.starts_with("AUTHENTICATE "); },
     .precedes_tls = [](std::string_view sent) { return sent == "STARTTLS\r\n"; },
     .reports_success =

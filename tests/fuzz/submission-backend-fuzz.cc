@@ -37,7 +37,6 @@ bool is_state(std::string_view state) {
 const postern::fuzz::FuzzedBackend kSubmission{
     .make = postern::submission_login::make_submission_backend_dialogue,
     .configure = configure,
-    .max_lines = postern::submission_login::SubmissionBackendDialogue::kMaxLines,
     .logs_in = logs_in,
     .precedes_tls = precedes_tls,
     .reports_success = [](std::string_view said) { return said.starts_with('2'); },

@@ -371,20 +371,6 @@ TEST_F(ImapBackend, EndsAtOnceOnABye) {
   EXPECT_EQ(reason(), "BYE: going down");
 }
 
-TEST_F(ImapBackend, BoundsWhatABackendMaySay) {
-  on(std::string(4097, 'x'));
-  EXPECT_EQ(reason(), "Too long input line");
-  restart();
-  on(kNoId);
-  for (int i = 0; i < 200 && then_ == Then::read_line; ++i) on("* 1 EXISTS");
-  EXPECT_EQ(type(), FailureType::protocol);
-  EXPECT_EQ(reason(), "Too much input before login");
-  restart();
-  on(kNoId);
-  for (int i = 0; i < 50 && then_ == Then::read_line; ++i) on("* " + std::string(4000, 'x'));
-  EXPECT_EQ(then_, Then::failed);
-}
-
 TEST_F(ImapBackend, ForwardsInOrderAndWithinTheLimits) {
   target_.client_id = {{"name", "cl\"ient"}, {"version", std::nullopt}};
   target_.client_tls = true;

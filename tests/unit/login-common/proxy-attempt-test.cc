@@ -296,24 +296,42 @@ TEST_F(ProxyLogin, GarbageIsInvalidInput) {
   }
 }
 
-// T-BCK-04: floods end at a bound.
+// T-BCK-04: floods end at a bound, and what keeps within it does no harm.
 TEST_F(ProxyLogin, FloodsAreCutOff) {
-  struct Row {
-    std::string flood, reason;
+  constexpr std::size_t kLine = BackendDialogue::kMaxLine;
+  constexpr std::size_t kLines = BackendDialogue::kMaxLines;
+  constexpr std::size_t kBytes = BackendDialogue::kMaxBytes;
+  const std::string banner = "* OK ready\r\n";
+  const std::string success = "OK in\r\n";
+  const auto lines = [](std::size_t count, std::size_t size) {
+    std::string out;
+    for (std::size_t i = 0; i < count; ++i) out += "* " + std::string(size - 4, 'x') + "\r\n";
+    return out;
   };
-  std::string many;
-  for (int i = 0; i < 300; ++i) many += "* x\r\n";
-  std::string wide;
-  for (int i = 0; i < 30; ++i) wide += "* " + std::string(4000, 'x') + "\r\n";
-  for (const Row& row : {Row{std::string(100000, 'a'), "Too long input line"},
-                         Row{"* " + std::string(4095, 'a') + "\n", "Too long input line"},
-                         Row{many, "Too many input lines"}, Row{wide, "Too much input"}}) {
-    SCOPED_TRACE(row.reason);
+  // So many bytes with the banner, in lines that are not too long.
+  const auto bytes = [&](std::size_t size) {
+    const std::string whole = lines(15, 4096);
+    return whole + lines(1, size - banner.size() - whole.size());
+  };
+  struct Row {
+    std::string flood, reason;  // no reason: it is none
+  };
+  for (const Row& row :
+       {Row{std::string(100000, 'a'), "Too long input line"}, Row{lines(1, kLine + 2), ""},
+        Row{lines(1, kLine + 3), "Too long input line"}, Row{lines(kLines - 2, 5), ""},
+        Row{lines(kLines, 5), "Too many input lines"}, Row{bytes(kBytes), ""},
+        Row{bytes(kBytes + 1), "Too much input"}}) {
+    SCOPED_TRACE(row.reason + ' ' + std::to_string(row.flood.size()));
     ScriptedBackend backend(
-        loop_, {{{Act::send, "* OK ready\r\n"}, {Act::expect, "LOGIN"}, {Act::send, row.flood}}});
+        loop_, {{{Act::send, banner},
+                 {Act::expect, "LOGIN"},
+                 {Act::send, row.flood + (row.reason.empty() ? success : std::string())}}});
     LogCapture log;
     Login login;
     run(login, to(backend.port()));
+    ASSERT_TRUE(login.verdict);
+    EXPECT_EQ(login.verdict->logged_in, row.reason.empty());
+    if (row.reason.empty()) continue;
     EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
     EXPECT_NE(log.text().find("Remote server sent invalid input: " + row.reason + ": user="),
               std::string::npos)

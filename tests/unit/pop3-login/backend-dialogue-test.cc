@@ -257,23 +257,23 @@ TEST_F(Pop3Backend, MayRefuseATokenAndThatIsNoOutage) {
   EXPECT_EQ(failure().type, FailureType::protocol);
 }
 
-TEST_F(Pop3Backend, CannotGoOnForEver) {
-  target_.tls = BackendTls::starttls;
-  begin();
-  line("+OK ready");
-  line("+OK");
-  dialogue_->on_tls_started(out_);
-  line("+OK");
-  Then then = Then::read_line;
-  std::size_t lines = 0;
-  while (then == Then::read_line && ++lines < 1000) then = line("X");
-  EXPECT_EQ(then, Then::failed);
-  EXPECT_LE(lines, Pop3BackendDialogue::kMaxLines);
-  begin();
-  EXPECT_EQ(line(std::string(Pop3BackendDialogue::kMaxLine + 1, 'x')), Then::failed);
-  EXPECT_EQ(failure().type, FailureType::protocol);
+/// T-BCK-02: 512 bytes with the line end, the client sees no more of whatever is said.
+TEST_F(Pop3Backend, SaysNoMoreToTheClientThanALineHolds) {
+  for (const std::string before : {"-ERR [AUTH] ", "-ERR [SYS/TEMP] ", "+OK "}) {
+    SCOPED_TRACE(before);
+    for (const std::size_t size : {510U, 511U, 4096U}) {
+      begin();
+      line("+OK ready");
+      line("+OK");
+      const std::string said = before + std::string(size - before.size(), 'x');
+      const bool in = line(said) == Then::logged_in;
+      const std::string reply = in ? to_client() : failure().reply;
+      EXPECT_EQ(in, before == "+OK ");
+      EXPECT_EQ(reply, size == 510 ? said + "\r\n" : said.substr(0, 507) + "...\r\n");
+      EXPECT_EQ(reply.size(), 512U);
+    }
+  }
 }
-
 TEST_F(Pop3Backend, HasABannerThatSaysSo) {
   for (const std::string_view banner : {"-ERR busy", "* OK imap", "220 smtp", "+ok", ""}) {
     begin();

@@ -8,6 +8,7 @@
 
 #include "config/settings.h"
 #include "config/snapshot.h"
+#include "config/table.h"
 #include "lib/secret.h"
 
 /// postern.conf as the master reads it: all files, all errors at once, everything resolved.
@@ -24,6 +25,13 @@ struct Problem {
 };
 
 class ConfigurationImpl;
+
+/// What a file of the TLS settings holds.
+struct PresentFile {
+  std::string path;
+  Content content = Content::text;  // how it was read; one file may be read in several ways
+  WipingBuffer bytes;
+};
 
 /// A configuration without errors. Immutable; holds secrets and file contents until it is
 /// destroyed.
@@ -59,12 +67,14 @@ class Configuration {
   /// The files and directories that TLS settings were read from, each once: certificates, keys,
   /// CAs.
   std::vector<std::string> tls_files() const;
-  /// The same configuration with the present content of `paths` (of tls_files()). One that cannot
-  /// be read keeps what it had.
+  /// What `paths` (of tls_files()) hold now, each read once for each way it is read. One that
+  /// cannot be read, or has become empty, is left out.
   /// @param errors  gets one line for each of those
+  std::vector<PresentFile> present_files(const std::vector<std::string>& paths,
+                                         std::vector<std::string>& errors) const;
+  /// The same configuration with those. Reads no file.
   /// @return nothing if all content is what it was
-  std::optional<Configuration> with_present_files(const std::vector<std::string>& paths,
-                                                  std::vector<std::string>& errors) const;
+  std::optional<Configuration> with_files(const std::vector<PresentFile>& files) const;
 
   /// postern -n: what differs from the defaults, as INI that reads back the same; passwords as
   /// `<hidden>` (which does not).

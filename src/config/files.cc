@@ -49,7 +49,7 @@ Result<Value> read_value(const SettingRow& row, const std::string& path) {
   return Value(row.content == Content::text ? without_line_end(bytes) : bytes, path);
 }
 
-Result<WipingBuffer> read_file(const std::string& path) {
+Result<WipingBuffer> read_file(const std::string& path, std::size_t most) {
   // O_NONBLOCK: a FIFO must not stop the start.
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return system_error("cannot read " + shown(path), errno);
@@ -60,7 +60,7 @@ Result<WipingBuffer> read_file(const std::string& path) {
     return Error{EINVAL, fmt::format("cannot read {}: it is not a regular file", shown(path))};
   }
   WipingBuffer out;
-  while (out.size() <= kMaxFileBytes) {
+  while (out.size() <= most) {
     const std::size_t step = std::max<std::size_t>(
         4096, static_cast<std::size_t>(info.st_size) -
                   std::min<std::size_t>(static_cast<std::size_t>(info.st_size), out.size()));
@@ -71,8 +71,8 @@ Result<WipingBuffer> read_file(const std::string& path) {
     if (n == 0) return out;
     out.commit(static_cast<std::size_t>(n));
   }
-  return Error{EFBIG, fmt::format("cannot read {}: it holds more than {} bytes", shown(path),
-                                  kMaxFileBytes)};
+  return Error{EFBIG,
+               fmt::format("cannot read {}: it holds more than {} bytes", shown(path), most)};
 }
 
 Result<WipingBuffer> read_ca_directory(const std::string& path) {

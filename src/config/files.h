@@ -16,7 +16,8 @@ namespace postern::config {
 inline constexpr std::size_t kMaxFileBytes = 32UL * 1024 * 1024;
 
 /// The whole of a regular file, into memory that is wiped. The Error names the path.
-Result<WipingBuffer> read_file(const std::string& path);
+/// @param most  bytes; more is an Error
+Result<WipingBuffer> read_file(const std::string& path, std::size_t most = kMaxFileBytes);
 /// The certificates a directory holds under hashed names (5ed36f99.0), one after the other.
 Result<WipingBuffer> read_ca_directory(const std::string& path);
 /// The value of a setting that names a file or directory, by the kind of the setting.

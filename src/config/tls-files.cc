@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <climits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "config/config.h"
@@ -12,6 +13,9 @@
 
 namespace postern::config {
 namespace {
+
+/// A file and how it is read.
+using FileKey = std::pair<std::string, Content>;
 
 constexpr std::string_view kTicketKeys = "ssl_ticket_keys";
 
@@ -39,40 +43,6 @@ Section copy_of(const Section& section) {
   return out;
 }
 
-/// Files as they are now, each read once. (One may be the value of settings of different kinds.)
-class PresentFiles {
- public:
-  explicit PresentFiles(const std::vector<std::string>& paths) : paths_(paths) {
-    std::sort(paths_.begin(), paths_.end());
-  }
-
-  bool contains(const std::string& path) const {
-    return std::binary_search(paths_.begin(), paths_.end(), path);
-  }
-  /// Null if it cannot be read, or has become empty; that is told once.
-  const Value* read(const Entry& entry, std::vector<std::string>& errors) {
-    const auto key = std::make_pair(entry.value.path, entry.row->content);
-    const auto found = values_.find(key);
-    if (found != values_.end()) return found->second ? &*found->second : nullptr;
-    Result<Value> value = read_value(*entry.row, entry.value.path);
-    // To have no certificate is not what a full disk, or who truncates a file, wants to say.
-    if (value.ok() && value.value().view().empty() && !entry.value.view().empty()) {
-      value = Error{ENODATA, log_safe_line(entry.value.path, PATH_MAX) + " is empty"};
-    }
-    std::optional<Value>& kept = values_[key];
-    if (value.ok()) {
-      kept = std::move(value).value();
-    } else {
-      errors.push_back(std::string(entry.row->name) + ": " + value.error().text);
-    }
-    return kept ? &*kept : nullptr;
-  }
-
- private:
-  std::vector<std::string> paths_;
-  std::map<std::pair<std::string, Content>, std::optional<Value>> values_;
-};
-
 }  // namespace
 
 std::vector<std::string> Configuration::tls_files() const {
@@ -87,9 +57,34 @@ std::vector<std::string> Configuration::tls_files() const {
   return out;
 }
 
-std::optional<Configuration> Configuration::with_present_files(
-    const std::vector<std::string>& paths, std::vector<std::string>& errors) const {
-  PresentFiles files(paths);
+std::vector<PresentFile> Configuration::present_files(const std::vector<std::string>& paths,
+                                                      std::vector<std::string>& errors) const {
+  const std::set<std::string> wanted(paths.begin(), paths.end());
+  std::set<FileKey> seen;
+  std::vector<PresentFile> out;
+  for (const Section* block : impl_->blocks()) {
+    for (const Entry& entry : block->given) {
+      if (!is_tls_file(entry) || wanted.count(entry.value.path) == 0) continue;
+      if (!seen.emplace(entry.value.path, entry.row->content).second) continue;
+      Result<Value> value = read_value(*entry.row, entry.value.path);
+      // To have no certificate is not what a full disk, or who truncates a file, wants to say.
+      if (value.ok() && value.value().view().empty() && !entry.value.view().empty()) {
+        value = Error{ENODATA, log_safe_line(entry.value.path, PATH_MAX) + " is empty"};
+      }
+      if (value.ok()) {
+        out.push_back({entry.value.path, entry.row->content, WipingBuffer(value.value().view())});
+      } else {
+        errors.push_back(std::string(entry.row->name) + ": " + value.error().text);
+      }
+    }
+  }
+  return out;
+}
+
+std::optional<Configuration> Configuration::with_files(
+    const std::vector<PresentFile>& files) const {
+  std::map<FileKey, const PresentFile*> present;
+  for (const PresentFile& file : files) present.emplace(FileKey{file.path, file.content}, &file);
   auto fresh = std::make_unique<ConfigurationImpl>();
   fresh->path = impl_->path;
   fresh->master = impl_->master;
@@ -100,10 +95,12 @@ std::optional<Configuration> Configuration::with_present_files(
     Section& copy = fresh->sections.emplace_back(copy_of(section));
     if (copy.kind != Section::Kind::block) continue;
     for (Entry& entry : copy.given) {
-      if (!is_tls_file(entry) || !files.contains(entry.value.path)) continue;
-      const Value* const now = files.read(entry, errors);
-      if (now == nullptr || now->view() == entry.value.view()) continue;
-      entry.value = now->copy();
+      if (!is_tls_file(entry)) continue;
+      const auto found = present.find({entry.value.path, entry.row->content});
+      if (found == present.end()) continue;
+      const std::string_view now = found->second->bytes.view();
+      if (now == entry.value.view()) continue;
+      entry.value = Value(now, entry.value.path);
       if (entry.row->name == kTicketKeys) {
         static_cast<void>(assign(fresh->master, kTicketKeys, entry.value).ok());
       }

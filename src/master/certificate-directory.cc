@@ -17,8 +17,8 @@
 namespace postern::master {
 namespace {
 
-constexpr std::size_t kMaxPairs = 100'000;
-
+using Pair = CertificateDirectory::Pair;
+using Pairs = CertificateDirectory::Pairs;
 using Places = std::vector<CertificateDirectory::Place>;
 
 struct Found {
@@ -65,7 +65,7 @@ void look_below(const std::string& path, Places& places, std::vector<Found>& out
   }
 }
 
-Result<std::vector<Found>> look(const std::string& path, Places& places) {
+Result<std::vector<Found>> look(const std::string& path, std::size_t most, Places& places) {
   places.push_back({path, FilePrint::of(path)});
   const auto names = names_in(path);
   if (!names.ok()) return names.error();
@@ -77,23 +77,23 @@ Result<std::vector<Found>> look(const std::string& path, Places& places) {
     } else {
       look_below(whole, places, out);
     }
-    if (out.size() > kMaxPairs) {
-      return Error{E2BIG, fmt::format("{} holds more than {} certificates",
-                                      log_safe_line(path, 200), kMaxPairs)};
+    if (out.size() > most) {
+      return Error{
+          E2BIG, fmt::format("{} holds more than {} certificates", log_safe_line(path, 200), most)};
     }
   }
   return out;
 }
 
-Result<CertificateDirectory::Pair> load(const Found& found, std::string_view key_password) {
-  CertificateDirectory::Pair out;
+Result<Pair> load(const Found& found, std::size_t most, std::string_view key_password) {
+  Pair out;
   out.cert_file = found.cert_file;
   out.key_file = found.key_file;
   out.cert_print = FilePrint::of(found.cert_file);
   out.key_print = FilePrint::of(found.key_file);
-  auto chain = config::read_file(found.cert_file);
+  auto chain = config::read_file(found.cert_file, most);
   if (!chain.ok()) return chain.error();
-  auto key = config::read_file(found.key_file);
+  auto key = config::read_file(found.key_file, most);
   if (!key.ok()) return key.error();
   out.chain = Secret(chain.value().view());
   out.key = Secret(key.value().view());
@@ -106,52 +106,10 @@ Result<CertificateDirectory::Pair> load(const Found& found, std::string_view key
   return out;
 }
 
-}  // namespace
-
-std::vector<std::string> CertificateDirectory::read(const std::string& path,
-                                                    std::string_view key_password) {
-  std::vector<std::string> problems;
-  places_.clear();
-  if (path.empty()) {
-    pairs_.clear();
-    return problems;
-  }
-  auto found = look(path, places_);
-  if (!found.ok()) {
-    problems.push_back("ssl_cert_dir: " + found.error().text);
-    return problems;
-  }
-  std::map<std::string, std::unique_ptr<Pair>> old;
-  for (auto& pair : pairs_) old.emplace(pair->cert_file, std::move(pair));
-  pairs_.clear();
-  for (const Found& one : found.value()) {
-    const FilePrint cert_print = FilePrint::of(one.cert_file);
-    const FilePrint key_print = FilePrint::of(one.key_file);
-    places_.push_back({one.cert_file, cert_print});
-    if (one.key_file != one.cert_file) places_.push_back({one.key_file, key_print});
-    const auto known = old.find(one.cert_file);
-    if (known != old.end() && known->second->key_file == one.key_file &&
-        known->second->cert_print == cert_print && known->second->key_print == key_print) {
-      pairs_.push_back(std::move(known->second));
-      continue;
-    }
-    auto loaded = load(one, key_password);
-    if (loaded.ok()) {
-      pairs_.push_back(std::make_unique<Pair>(std::move(loaded).value()));
-      continue;
-    }
-    const bool stays = known != old.end();
-    problems.push_back(fmt::format(
-        "ssl_cert_dir: {}: {}; {}", log_safe_line(one.cert_file, 200), loaded.error().text,
-        stays ? "what was read before stays in use" : "it is not served"));
-    if (stays) pairs_.push_back(std::move(known->second));
-  }
-  return problems;
-}
-
-WipingBuffer CertificateDirectory::store() const {
+Result<WipingBuffer> store_of(const Pairs& pairs) {
+  if (pairs.empty()) return WipingBuffer();
   std::vector<const Pair*> order;
-  for (const auto& pair : pairs_) order.push_back(pair.get());
+  for (const auto& pair : pairs) order.push_back(pair.get());
   std::stable_sort(order.begin(), order.end(), [](const Pair* a, const Pair* b) {
     return a->facts.not_after > b->facts.not_after;
   });
@@ -170,6 +128,136 @@ WipingBuffer CertificateDirectory::store() const {
     if (!names.empty()) out.add(names, pair->chain.reveal(), pair->key.reveal());
   }
   return out.finish();
+}
+
+void pack_pair(const Pair& pair, PackWriter& out) {
+  out.text(pair.cert_file);
+  out.text(pair.key_file);
+  pair.cert_print.pack(out);
+  pair.key_print.pack(out);
+  out.number(pair.facts.names.size());
+  for (const std::string& name : pair.facts.names) out.text(name);
+  out.text(pair.facts.key);
+  out.text(pair.facts.issuer);
+  for (const auto time : {pair.facts.not_before, pair.facts.not_after}) {
+    out.number(static_cast<std::uint64_t>(time.time_since_epoch().count()));
+  }
+  out.text(pair.chain.reveal());
+  out.text(pair.key.reveal());
+}
+
+std::shared_ptr<const Pair> unpack_pair(PackReader& in) {
+  using Time = std::chrono::system_clock::time_point;
+  auto out = std::make_shared<Pair>();
+  out->cert_file = in.text();
+  out->key_file = in.text();
+  out->cert_print = FilePrint::unpack(in);
+  out->key_print = FilePrint::unpack(in);
+  for (std::size_t names = in.count(); names > 0 && in.good(); names--) {
+    out->facts.names.emplace_back(in.text());
+  }
+  out->facts.key = in.text();
+  out->facts.issuer = in.text();
+  for (Time* const time : {&out->facts.not_before, &out->facts.not_after}) {
+    *time = Time(Time::duration(static_cast<Time::rep>(in.number())));
+  }
+  out->chain = Secret(in.text());
+  out->key = Secret(in.text());
+  return out;
+}
+
+}  // namespace
+
+void CertificateDirectory::clear() noexcept {
+  places_.clear();
+  pairs_.clear();
+}
+
+CertificateDirectory::Reading CertificateDirectory::read(const std::string& path,
+                                                         std::string_view key_password) {
+  Reading out;
+  places_.clear();
+  const auto refuse = [this, &out](const std::string& text) {
+    out.problems.push_back("ssl_cert_dir: " + text +
+                           (pairs_.empty() ? "" : "; what was read before stays in use"));
+    return std::move(out);
+  };
+  auto found = look(path, limits_.pairs, places_);
+  if (!found.ok()) return refuse(found.error().text);
+  std::map<std::string, std::shared_ptr<const Pair>> old;
+  for (const auto& pair : pairs_) old.emplace(pair->cert_file, pair);
+  for (const Found& one : found.value()) {
+    places_.push_back({one.cert_file, FilePrint::of(one.cert_file)});
+    if (one.key_file != one.cert_file) {
+      places_.push_back({one.key_file, FilePrint::of(one.key_file)});
+    }
+  }
+  Pairs fresh;
+  std::size_t total = 0;
+  for (const Found& one : found.value()) {
+    const auto known = old.find(one.cert_file);
+    std::shared_ptr<const Pair> pair = known == old.end() ? nullptr : known->second;
+    const bool same = pair && pair->key_file == one.key_file &&
+                      pair->cert_print == FilePrint::of(one.cert_file) &&
+                      pair->key_print == FilePrint::of(one.key_file);
+    if (!same) {
+      auto loaded = load(one, limits_.file, key_password);
+      if (loaded.ok()) {
+        pair = std::make_shared<const Pair>(std::move(loaded).value());
+      } else {
+        out.problems.push_back(fmt::format(
+            "ssl_cert_dir: {}: {}; {}", log_safe_line(one.cert_file, 200), loaded.error().text,
+            pair ? "what was read before stays in use" : "it is not served"));
+      }
+    }
+    if (!pair) continue;
+    total += pair->chain.size() + pair->key.size();
+    fresh.push_back(std::move(pair));
+    if (total > limits_.total) {
+      return refuse(fmt::format("{}: its certificates and keys are more than {} bytes",
+                                log_safe_line(path, 200), limits_.total));
+    }
+  }
+  auto store = store_of(fresh);
+  if (!store.ok()) return refuse(log_safe_line(path, 200) + ": " + store.error().text);
+  pairs_ = std::move(fresh);
+  out.store = std::move(store).value();
+  out.whole = true;
+  return out;
+}
+
+void CertificateDirectory::pack(const CertificateDirectory& before, PackWriter& out) const {
+  out.number(places_.size());
+  for (const Place& place : places_) {
+    out.text(place.path);
+    place.print.pack(out);
+  }
+  std::map<const Pair*, std::size_t> known;
+  for (std::size_t i = 0; i < before.pairs_.size(); i++) known[before.pairs_[i].get()] = i + 1;
+  out.number(pairs_.size());
+  for (const auto& pair : pairs_) {
+    const auto found = known.find(pair.get());
+    out.number(found == known.end() ? 0 : found->second);
+    if (found == known.end()) pack_pair(*pair, out);
+  }
+}
+
+bool CertificateDirectory::unpack(PackReader& in) {
+  std::vector<Place> places;
+  for (std::size_t left = in.count(); left > 0 && in.good(); left--) {
+    std::string path(in.text());
+    places.push_back({std::move(path), FilePrint::unpack(in)});
+  }
+  Pairs pairs;
+  for (std::size_t left = in.count(); left > 0 && in.good(); left--) {
+    const std::uint64_t known = in.number();
+    if (known > pairs_.size()) return false;
+    pairs.push_back(known == 0 ? unpack_pair(in) : pairs_[known - 1]);
+  }
+  if (!in.good()) return false;
+  places_ = std::move(places);
+  pairs_ = std::move(pairs);
+  return true;
 }
 
 }  // namespace postern::master

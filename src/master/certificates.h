@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,12 +11,15 @@
 
 #include "config/config.h"
 #include "io/loop.h"
-#include "lib/secret.h"
+#include "lib/handle.h"
 #include "master/certificate-directory.h"
+#include "master/file-job.h"
 #include "master/file-print.h"
+#include "master/packed.h"
 
 /// Certificates while Postern runs: files that change are read again and served without a reload,
-/// and the log hears in time of those that expire.
+/// and the log hears in time of those that expire. Whatever waits for a disk is done by another
+/// process.
 namespace postern::master {
 
 /// One certificate in use.
@@ -40,21 +45,39 @@ class CertificateWatch {
     virtual const config::Configuration& configuration() const noexcept = 0;
     /// The configuration with new content of files, all of it good: to be used from now on.
     virtual void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept = 0;
-    /// Certificates of ssl_cert_dir, in the form of wire/certificate-store.h: all there are now.
-    virtual void use_store(WipingBuffer store) noexcept = 0;
+    /// Certificates of ssl_cert_dir, all there are now.
+    /// @param store  sealed memory in the form of wire/certificate-store.h; of no size: there are
+    ///               none
+    virtual void use_store(UniqueFd store) noexcept = 0;
+    /// begun() has become true.
+    virtual void on_certificates_begun() noexcept = 0;
   };
+  /// Gets one line for each file that cannot be used; what belongs together stays as it was.
+  using Told = std::function<void(const std::vector<std::string>& errors)>;
+
+  /// A process that reads files is given up after so long.
+  static constexpr io::Milliseconds kPatience{120'000};
+  /// New login processes wait so long for the first certificates of ssl_cert_dir.
+  static constexpr io::Milliseconds kFirstPatience{5000};
 
   CertificateWatch(io::Loop& loop, Host& host);
   CertificateWatch(const CertificateWatch&) = delete;
   CertificateWatch& operator=(const CertificateWatch&) = delete;
 
-  /// The host's configuration is another one (or the first): reads ssl_cert_dir, watches all files,
-  /// and warns. Before processes are started.
+  /// The host's configuration is another one (or the first): begins to read ssl_cert_dir, watches
+  /// all files, and warns. Before processes are started. No file is touched before it returns.
   void begin() noexcept;
+  /// ssl_cert_dir has been read since it is named as it is, or takes too long.
+  bool begun() const noexcept { return begun_; }
   void stop() noexcept;
   /// Reads all files now, changed or not.
-  /// @return one line for each that cannot be used; what belongs together stays as it was
-  std::vector<std::string> read_again() noexcept;
+  /// @param told  called once when that is done, in a later turn
+  /// @return a number for forget()
+  std::uint64_t read_again(Told told);
+  /// Nobody wants to be told any more.
+  void forget(std::uint64_t number) noexcept { asked_.erase(number); }
+  /// Of a process that reads files, and not known by another name.
+  bool made(pid_t pid) noexcept { return job_.made(pid); }
   /// Every certificate in use.
   std::vector<CertificateRow> rows() const;
 
@@ -65,11 +88,29 @@ class CertificateWatch {
     FilePrint seen;        // when it was last looked at
     bool refused = false;  // it could not be used, and waits for what belongs to it
   };
+  /// What is to be read.
+  struct Order {
+    std::vector<std::string> files;  // of the configuration
+    bool directory = false;
+    bool again = true;  // the log is told
+  };
+
+  // In a process of their own: they wait for files, and change nothing that lasts.
+  FileJob::Output look_at_files() const;
+  FileJob::Output read_files(const Order& order) const;
 
   void look() noexcept;
+  void on_looked(PackReader& in);
+  void read(Order order) noexcept;
+  void on_read(const Order& order, FileJob::Input input);
+  bool use_files(PackReader& in);
+  bool use_directory(const Order& order, PackReader& in, UniqueFd store);
+  void failed(const Error& error) noexcept;
+  void next() noexcept;
+  void on_first_deadline() noexcept;
+  void set_begun() noexcept;
+  void tell(const std::vector<std::string>& errors);
   void warn() noexcept;
-  std::vector<std::string> use(const std::vector<File*>& files) noexcept;
-  std::vector<std::string> read_directory() noexcept;
 
   io::Loop& loop_;
   Host& host_;
@@ -77,7 +118,14 @@ class CertificateWatch {
   std::vector<File> directory_;  // ssl_cert_dir, and what is in it
   unsigned waits_ = 0;           // looks at which something was just being written
   CertificateDirectory certificates_;
-  io::Timer look_, warn_;
+  std::string directory_path_;  // of what is served
+  bool begun_ = false;
+  bool reading_ = false;  // job_ is no mere look
+  bool again_ = false;    // everything is to be read once more when it is done
+  std::map<std::uint64_t, Told> asked_;
+  std::uint64_t last_asked_ = 0;
+  io::Timer look_, warn_, first_;
+  FileJob job_;
 };
 
 }  // namespace postern::master

@@ -59,12 +59,14 @@ class ControlServer::Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection() {
     if (question_ != 0) server_.supervisor_.questions().cancel(question_);
+    if (reading_ != 0) server_.supervisor_.forget_reload(reading_);
   }
 
   Supervisor& supervisor() noexcept { return server_.supervisor_; }
   void row(const wire::ControlFields& fields) { queue(row_line(fields)); }
   void end(int code, std::string_view text) {
-    const bool later = std::exchange(question_, 0) != 0;
+    const bool later = question_ != 0 || reading_ != 0;
+    question_ = reading_ = 0;
     busy_ = false;
     queue(wire::control_end_line(code, text.substr(0, kMaxEndText)));
     // What was pipelined behind a request that children had to answer.
@@ -210,9 +212,10 @@ class ControlServer::Connection {
   std::string input_;
   std::string output_;
   std::uint64_t question_ = 0;
-  bool busy_ = false;       // a request is being answered
-  bool closing_ = false;    // ends once the output is out
-  bool all_asked_ = false;  // it has closed its sending side
+  std::uint64_t reading_ = 0;  // of certificates
+  bool busy_ = false;          // a request is being answered
+  bool closing_ = false;       // ends once the output is out
+  bool all_asked_ = false;     // it has closed its sending side
   bool gone_ = false;
 };
 
@@ -344,13 +347,11 @@ void ControlServer::Connection::on_tls_list(const wire::ControlFields&) {
 void ControlServer::Connection::on_tls_reload(const wire::ControlFields&) {
   log::info("control: tls-reload ({})", peer());
   if (supervisor().stopping()) return end(EX_TEMPFAIL, "Postern is stopping");
-  const std::vector<std::string> errors = supervisor().reload_certificates();
-  for (const std::string& error : errors) {
-    log::error("{}", error);
-    row({{"error", error}});
-  }
-  end(errors.empty() ? EX_OK : EX_CONFIG,
-      errors.empty() ? "" : "what cannot be used was not taken; the rest is in use");
+  reading_ = supervisor().reload_certificates([this](const std::vector<std::string>& errors) {
+    for (const std::string& error : errors) row({{"error", error}});
+    end(errors.empty() ? EX_OK : EX_CONFIG,
+        errors.empty() ? "" : "what cannot be used was not taken; the rest is in use");
+  });
 }
 
 void ControlServer::Connection::dispatch(const std::string& line) {

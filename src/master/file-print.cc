@@ -23,4 +23,27 @@ FilePrint FilePrint::of(const std::string& path) noexcept {
   return out;
 }
 
+FilePrint FilePrint::none() noexcept {
+  FilePrint out;
+  out.device = ~std::uint64_t{0};
+  return out;
+}
+
+void FilePrint::pack(PackWriter& out) const {
+  for (const std::uint64_t number : {device, inode, size, static_cast<std::uint64_t>(changed_ns),
+                                     static_cast<std::uint64_t>(modified_ns)}) {
+    out.number(number);
+  }
+}
+
+FilePrint FilePrint::unpack(PackReader& in) noexcept {
+  FilePrint out;
+  out.device = in.number();
+  out.inode = in.number();
+  out.size = in.number();
+  out.changed_ns = static_cast<std::int64_t>(in.number());
+  out.modified_ns = static_cast<std::int64_t>(in.number());
+  return out;
+}
+
 }  // namespace postern::master

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "master/packed.h"
+
 /// What tells that a file is not what it was.
 namespace postern::master {
 
@@ -13,6 +15,12 @@ struct FilePrint {
 
   /// Links are followed: certbot and others change where one points. All zero: it is not there.
   static FilePrint of(const std::string& path) noexcept;
+
+  /// As no file is, nor one that is not there: of a file that was not looked at.
+  static FilePrint none() noexcept;
+
+  void pack(PackWriter& out) const;
+  static FilePrint unpack(PackReader& in) noexcept;
 };
 
 }  // namespace postern::master

@@ -90,6 +90,12 @@ const ProcessRecord* ServiceMachine::find(ProcessId id) const noexcept {
   return found == processes_.end() ? nullptr : &found->second;
 }
 
+bool ServiceMachine::only_relays(ProcessId id) const noexcept {
+  const ProcessRecord* process = find(id);
+  return process != nullptr && process->phase == Phase::draining && process->clients == 0 &&
+         process->relaying > 0;
+}
+
 ProcessRecord* ServiceMachine::get(ProcessId id) noexcept {
   const auto found = processes_.find(id);
   return found == processes_.end() ? nullptr : &found->second;

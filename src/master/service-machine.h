@@ -137,6 +137,8 @@ class ServiceMachine {
   const ProcessRecord* find(ProcessId id) const noexcept;
   /// Processes with room, starting ones included.
   unsigned with_room() const noexcept;
+  /// Its last clients have logged in, and it takes no others: it meets nobody before login again.
+  bool only_relays(ProcessId id) const noexcept;
   /// Processes that count against process_limit.
   unsigned counted() const noexcept;
   /// Zero when processes are started as they are needed.

@@ -196,7 +196,7 @@ void ServiceRun::start_process(bool as_template) noexcept {
 void ServiceRun::tell_all(std::string_view verb, const std::vector<std::string_view>& fields,
                           int fd) {
   for (const auto& [id, child] : children_) {
-    if (!child->channel_open()) continue;
+    if (!child->channel_open() || machine_.only_relays(id)) continue;
     child->send(verb, fields, fd < 0 ? UniqueFd() : UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 3)));
   }
 }

@@ -94,7 +94,8 @@ class ServiceRun final : private Child::Owner {
   /// Reads what copies of the template have said whose pid is not known yet.
   void learn_pids() noexcept;
   void for_each(const std::function<void(Child&)>& visit);
-  /// Tells every process, the template too, however far it is. `fd` is copied.
+  /// Tells every process that may still meet a client before login, the template too, however far
+  /// it is. `fd` is copied.
   void tell_all(std::string_view verb, const std::vector<std::string_view>& fields, int fd = -1);
   /// The same settings with new content of files: for the processes there are, and those to come.
   void renew_settings(WipingBuffer snapshot) noexcept;

@@ -57,16 +57,6 @@ int report_fd = -1;
   _exit(exit_code);
 }
 
-void reset_signals(const SpawnRequest& request) {
-  struct sigaction action {};
-  action.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; ++number) sigaction(number, &action, nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  errno = pthread_sigmask(SIG_SETMASK, &none, nullptr);
-  if (errno != 0) die(request, EX_OSERR, "pthread_sigmask");
-}
-
 /// Moves the descriptors to 2…; `high` has room for one number each.
 void place_descriptors(const SpawnRequest& request, std::vector<int>& high) {
   const int first_free = wire::kFirstListenerFd + static_cast<int>(request.listener_fds.size());
@@ -173,7 +163,6 @@ void become(const SpawnRequest& request, const Identity& identity) {
 [[noreturn]] void run_child(const SpawnRequest& request, std::vector<int>& high,
                             char* const* arguments, char* const* environment) {
   report_fd = request.log_fd;
-  reset_signals(request);
   setsid();  // a terminal's ^C is for the master alone
   umask(0077);
   place_descriptors(request, high);
@@ -302,6 +291,12 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   const std::vector<char*> arguments = pointers(argument_texts);
   const std::vector<char*> environment = pointers(request.environment);
   std::vector<int> high(request.listener_fds.size() + 3, -1);
+  auto pid = fork_apart();
+  if (pid.ok() && pid.value() == 0) run_child(request, high, arguments.data(), environment.data());
+  return pid;
+}
+
+Result<pid_t> fork_apart() {
   // Whatever the master has not yet written must not be written twice.
   log::flush();
   // No signal handler of the master's runs in the child, which shares its event loop's descriptors.
@@ -310,7 +305,16 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t pid = fork();
-  if (pid == 0) run_child(request, high, arguments.data(), environment.data());
+  if (pid == 0) {
+    struct sigaction action {};
+    action.sa_handler = SIG_DFL;
+    // Some numbers cannot be changed.
+    for (int number = 1; number < NSIG; ++number) sigaction(number, &action, nullptr);
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    return pid;
+  }
   const int failed = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) {
@@ -323,19 +327,36 @@ Result<pid_t> spawn(const SpawnRequest& request) {
   return pid;
 }
 
-Result<UniqueFd> sealed_memory(const char* name, std::string_view bytes) {
+Result<UniqueFd> unsealed_memory(const char* name) {
   UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return system_error("memfd_create", errno);
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+  return fd;
+}
+
+Status write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return system_error("write to a memfd", errno);
-    done += static_cast<std::size_t>(n);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
   }
-  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+  return Done{};
+}
+
+Status seal_memory(int fd) {
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
     return system_error("seal a memfd", errno);
   }
+  return Done{};
+}
+
+Result<UniqueFd> sealed_memory(const char* name, std::string_view bytes) {
+  auto fd = unsealed_memory(name);
+  if (!fd.ok()) return fd;
+  if (const Status written = write_all(fd.value().get(), bytes); !written.ok()) {
+    return written.error();
+  }
+  if (const Status sealed = seal_memory(fd.value().get()); !sealed.ok()) return sealed.error();
   return fd;
 }
 

@@ -60,9 +60,18 @@ struct SpawnRequest {
 /// @return the pid, or why there is no child
 Result<pid_t> spawn(const SpawnRequest& request);
 
+/// fork() such that nothing of the master runs by itself in the child: signals are as after login
+/// there, and what was not yet logged is not logged twice.
+/// @return 0 in the child
+Result<pid_t> fork_apart();
+
 /// A memfd that holds `bytes` and can never change.
 /// @param name  for /proc
 Result<UniqueFd> sealed_memory(const char* name, std::string_view bytes);
+// The same step by step, for who lets another process write it.
+Result<UniqueFd> unsealed_memory(const char* name);
+Status write_all(int fd, std::string_view bytes);
+Status seal_memory(int fd);
 
 /// PATH, TZ and, in builds with sanitizers, their options; nothing else is inherited.
 /// @param confined  the process will change its root directory

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -43,7 +44,7 @@ std::vector<std::string> access_socket_paths(const config::Configuration& config
   std::vector<std::string> out;
   if (!tls.empty()) out = tls.front().settings->login_access_sockets;
   for (std::string& path : out) {
-    if (!path.starts_with('/')) path = configuration.master().base_dir + "/login/" + path;
+    if (!path.starts_with('/')) path.insert(0, configuration.master().base_dir + "/login/");
   }
   return out;
 }
@@ -155,8 +156,19 @@ Status Supervisor::start() {
   take_ticket_keys();
   certificates_.begin();
   current_ = std::move(generation);
-  for (const auto& run : current_->services) run->step();
+  start_services();
   return Done{};
+}
+
+/// Login processes when the certificates are there that they are to serve; the others at once.
+void Supervisor::start_services() noexcept {
+  for (const auto& run : current_->services) {
+    if (!is_login(*run) || certificates_.begun()) run->step();
+  }
+}
+
+void Supervisor::on_certificates_begun() noexcept {
+  if (current_ && !stopping_) start_services();
 }
 
 std::shared_ptr<Listener> Supervisor::control_listener() const {
@@ -269,11 +281,11 @@ void Supervisor::send_ticket_keys() noexcept {
   });
 }
 
-void Supervisor::use_store(WipingBuffer store) noexcept {
-  if (store.empty() && !store_) return;  // there is none, and was none
-  auto memory = sealed_memory("postern-certificates", store.view());
-  if (!memory.ok()) return log::error("ssl_cert_dir: {}", memory.error().text);
-  store_ = std::move(memory).value();
+void Supervisor::use_store(UniqueFd store) noexcept {
+  struct stat status {};
+  const bool none = ::fstat(store.get(), &status) == 0 && status.st_size == 0;
+  if (none && !store_) return;  // there is none, and was none
+  store_ = std::move(store);
   // Those of a generation that accepts nobody any more go on with what they have.
   if (!current_) return;
   for (const auto& run : current_->services) {
@@ -391,7 +403,7 @@ void Supervisor::reap() noexcept {
   int wait_status = 0;
   pid_t pid = 0;
   while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
-    if (find_exited(pid, wait_status)) continue;
+    if (find_exited(pid, wait_status) || certificates_.made(pid)) continue;
     // A template's copy whose first packet has not been read.
     each_run([](ServiceRun& run) { run.learn_pids(); });
     if (!find_exited(pid, wait_status)) log::debug("a process nobody knows ended: {}", pid);
@@ -479,7 +491,7 @@ std::vector<std::string> Supervisor::reload() {
   earlier_.push_back(std::move(old));
   take_ticket_keys();
   certificates_.begin();
-  for (const auto& run : current_->services) run->step();
+  start_services();
   log::info("Configuration reloaded");
   if (on_reload_) on_reload_();
   sweep();

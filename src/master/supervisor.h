@@ -76,8 +76,11 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
     return *prepared_.configuration;
   }
   /// Reads certificates, keys and the like again, whether or not they look changed.
-  /// @return one line for each that cannot be used; the old ones stay then
-  std::vector<std::string> reload_certificates() { return certificates_.read_again(); }
+  /// @return a number for forget_reload()
+  std::uint64_t reload_certificates(CertificateWatch::Told told) {
+    return certificates_.read_again(std::move(told));
+  }
+  void forget_reload(std::uint64_t number) noexcept { certificates_.forget(number); }
   std::vector<CertificateRow> certificates() const { return certificates_.rows(); }
   /// The open control socket; null if its mode is 0.
   std::shared_ptr<Listener> control_listener() const;
@@ -91,7 +94,8 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   void on_done(ServiceRun& run, Child& child, const DoneMessage& done) noexcept override;
   void on_child_gone(ServiceRun& run, Child& child) noexcept override;
   void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept override;
-  void use_store(WipingBuffer store) noexcept override;
+  void use_store(UniqueFd store) noexcept override;
+  void on_certificates_begun() noexcept override;
 
   Result<std::shared_ptr<LogPipe>> log_pipe(const std::string& prefix);
   Status build_generation(const Prepared& prepared, const Listeners& opened, Generation& out);
@@ -102,6 +106,7 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   Result<std::string> socket_for(const ServiceRun& run, std::string_view name);
   void on_signal(int number) noexcept;
   void on_reload_due() noexcept;
+  void start_services() noexcept;
   void listen(const Prepared& prepared, std::vector<std::string>& errors);
   void reap() noexcept;
   bool find_exited(pid_t pid, int wait_status) noexcept;

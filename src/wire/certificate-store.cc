@@ -43,6 +43,8 @@ Error damaged() {
 
 void CertificateStoreWriter::add(const std::vector<std::string>& names, std::string_view chain,
                                  std::string_view key) {
+  // What is too much is not gathered; finish() tells.
+  if (size() > CertificateStore::kMaxBytes) return;
   const auto number = static_cast<std::uint32_t>(pairs_.size());
   Pair pair;
   pair.chain_at = static_cast<std::uint32_t>(texts_.size());
@@ -51,12 +53,22 @@ void CertificateStoreWriter::add(const std::vector<std::string>& names, std::str
   pair.key_at = static_cast<std::uint32_t>(texts_.size());
   pair.key_size = static_cast<std::uint32_t>(key.size());
   texts_ += key;
-  POSTERN_CHECK(texts_.size() < CertificateStore::kMaxBytes);
   pairs_.push_back(pair);
-  for (const std::string& name : names) names_.push_back({name, number});
+  for (const std::string& name : names) {
+    names_.push_back({name, number});
+    name_bytes_ += name.size();
+  }
 }
 
-WipingBuffer CertificateStoreWriter::finish() {
+std::size_t CertificateStoreWriter::size() const noexcept {
+  return kNames + names_.size() * kNameRow + kNumber + pairs_.size() * kPairRow + texts_.size() +
+         name_bytes_;
+}
+
+Result<WipingBuffer> CertificateStoreWriter::finish() {
+  if (size() > CertificateStore::kMaxBytes) {
+    return Error{EFBIG, "the certificates are more than can be handed to login processes"};
+  }
   std::stable_sort(names_.begin(), names_.end(),
                    [](const Name& a, const Name& b) { return a.text < b.text; });
   WipingBuffer name_texts;

@@ -29,8 +29,10 @@ class CertificateStoreWriter {
   /// @param names  lower case; "*.example.org" is one label before the rest. A name may be added
   ///               with up to kMaxPairs pairs: RSA beside ECDSA
   void add(const std::vector<std::string>& names, std::string_view chain, std::string_view key);
-  /// The bytes that CertificateStore reads.
-  WipingBuffer finish();
+  /// How many there would be.
+  std::size_t size() const noexcept;
+  /// The bytes that CertificateStore reads; an Error if they are more than it does.
+  Result<WipingBuffer> finish();
 
  private:
   struct Name {
@@ -42,6 +44,7 @@ class CertificateStoreWriter {
   };
   std::vector<Name> names_;
   std::vector<Pair> pairs_;
+  std::size_t name_bytes_ = 0;
   WipingBuffer texts_;
 };
 

@@ -1,6 +1,8 @@
 """ssl_cert_dir: certificates by the names inside them."""
 import os
+import pathlib
 import shutil
+import signal
 import time
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from harness.imap import Imap, trusting
 from harness.openssl import negotiated
 from harness.pop3 import Pop3
+from harness.procs import descendants, wait_for
 from test_certificates import MODES
 
 
@@ -165,3 +168,49 @@ def test_it_must_be_there(gate, store):
     store.rmdir()
     done = gate.check_configuration()
     assert done.code == 78 and "ssl_cert_dir: " in done.err and "No such file or directory" in done.err
+
+
+def stop_reader(gate):
+    """Stops the process that looks at the files, as a disk that hangs would; its pid."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        for pid in descendants(gate.pid):
+            try:
+                if pathlib.Path(f"/proc/{pid}/comm").read_text() != "postern-files\n":
+                    continue
+                os.kill(pid, signal.SIGSTOP)
+                if pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "tT":
+                    return pid
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it was done before
+    raise AssertionError("nobody looks at the files")
+
+
+def test_a_disk_that_hangs_holds_up_nothing(gate, authority, put, user):
+    name, password = user()
+    put(["first.example"])
+    gate.settings |= {"ssl_cert_check_interval": "20 ms"}
+    gate.start()
+    pid = stop_reader(gate)
+    later = put(["later.example"])
+    assert gate.ctl("process", "status").code == 0
+    with Imap(gate.tls_port, trusting(authority.cert), "first.example") as client:
+        assert client.login(name, password).startswith("OK ")
+    os.kill(pid, signal.SIGCONT)
+    wait_serial(later, gate.tls_port, authority, "later.example")
+    stopped = stop_reader(gate)
+    assert gate.ctl("reload").code == 0
+    assert gate.ctl("tls", "reload").code == 0, "another process reads"
+    wait_for("that one to be given up", lambda: not pathlib.Path(f"/proc/{stopped}").exists())
+    assert serial(gate.tls_port, authority, "later.example") == later.serial
+    assert "Error" not in gate.log_text()
+
+
+def test_a_file_that_is_too_large_is_refused_by_itself(gate, authority, put, store):
+    put(["large.example"], form="one")
+    good = put(["good.example"])
+    with (store / "large.example.pem").open("a") as file:
+        file.write("x" * (1 << 20))
+    gate.start()
+    gate.wait_log(r"ssl_cert_dir: .*/large.example.pem: cannot read .*: it holds more than 1048576 bytes; it is not served")
+    assert serial(gate.tls_port, authority, "good.example") == good.serial

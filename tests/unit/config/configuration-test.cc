@@ -321,6 +321,11 @@ class TlsFiles : public ::testing::Test {
   }
 };
 
+std::optional<Configuration> with_present(const Configuration& before, const Texts& paths,
+                                          Texts& errors) {
+  return before.with_files(before.present_files(paths, errors));
+}
+
 TEST_F(TlsFiles, AreEachNamedOnce) {
   EXPECT_EQ(load().tls_files(), (Texts{cert, key}));
 }
@@ -328,10 +333,10 @@ TEST_F(TlsFiles, AreEachNamedOnce) {
 TEST_F(TlsFiles, AreReadAgainAndOnlyThose) {
   const Configuration before = load();
   Texts errors;
-  EXPECT_FALSE(before.with_present_files({cert, key}, errors)) << "nothing has changed";
+  EXPECT_FALSE(with_present(before, {cert, key}, errors)) << "nothing has changed";
   directory.write("cert.pem", "certificate 2\n");
   directory.write("key.pem", "key 2\n");
-  const auto after = before.with_present_files({cert}, errors);
+  const auto after = with_present(before, {cert}, errors);
   ASSERT_TRUE(after);
   EXPECT_TRUE(errors.empty());
   const auto tls = after->tls();
@@ -348,7 +353,7 @@ TEST_F(TlsFiles, ThatCannotBeReadKeepWhatTheyHad) {
   std::filesystem::remove(key);
   directory.write("cert.pem", "certificate 2\n");
   Texts errors;
-  const auto after = before.with_present_files({cert, key}, errors);
+  const auto after = with_present(before, {cert, key}, errors);
   ASSERT_TRUE(after);
   ASSERT_EQ(errors.size(), 1U) << "one file, though two settings have it";
   EXPECT_NE(errors[0].find("No such file"), std::string::npos) << errors[0];
@@ -360,7 +365,7 @@ TEST_F(TlsFiles, ThatAreEmptyNowKeepWhatTheyHad) {
   const Configuration before = load();
   directory.write("cert.pem", "");
   Texts errors;
-  EXPECT_FALSE(before.with_present_files({cert, key}, errors));
+  EXPECT_FALSE(with_present(before, {cert, key}, errors));
   EXPECT_EQ(errors, (Texts{"ssl_cert: " + cert + " is empty"}));
 }
 

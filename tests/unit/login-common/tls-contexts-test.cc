@@ -39,7 +39,7 @@ UniqueFd store_of(const std::vector<std::string>& names, bool seal = true) {
   const TestCertificate certificate = make_certificate(TestCertificateSpec("DNS:x"), nullptr);
   wire::CertificateStoreWriter writer;
   for (const std::string& name : names) writer.add({name}, certificate.chain, certificate.key);
-  const WipingBuffer bytes = writer.finish();
+  const WipingBuffer bytes = writer.finish().value();
   UniqueFd fd(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   EXPECT_EQ(::write(fd.get(), bytes.view().data(), bytes.size()),
             static_cast<ssize_t>(bytes.size()));

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "../io/test-certificate.h"
+#include "io/mapped-memory.h"
+#include "lib/log.h"
 #include "master/setup.h"
 #include "scratch.h"
 
@@ -49,7 +51,12 @@ class CertificatesTest : public testing::Test, public CertificateWatch::Host {
   void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept override {
     present = std::move(fresh);
   }
-  void use_store(WipingBuffer store) noexcept override { stored = store.size(); }
+  void use_store(UniqueFd store) noexcept override {
+    const auto memory = io::MappedMemory::map(store.get());
+    ASSERT_TRUE(memory.ok()) << memory.error().text;
+    stored = memory.value().view().size();
+  }
+  void on_certificates_begun() noexcept override { ++begun; }
 
   std::string cert() const {
     return std::string(present->tls().front().settings->ssl_cert.reveal());
@@ -72,6 +79,7 @@ class CertificatesTest : public testing::Test, public CertificateWatch::Host {
   io::Loop loop;
   std::shared_ptr<const config::Configuration> present;
   std::size_t stored = 0;  // bytes
+  unsigned begun = 0;
 };
 
 constexpr io::Milliseconds kLong{5000};
@@ -128,12 +136,56 @@ TEST_F(CertificatesTest, OfADirectoryThatWasAwayComeBack) {
   EXPECT_TRUE(turn(kLong, [&] { return stored > 0; }));
 }
 
+/// What could not be read has not been read again.
+TEST_F(CertificatesTest, AreSaidToBeReadOnlyIfTheyWere) {
+  write("ca.pem", first.cert);
+  load("ssl_client_ca_file = " + scratch / "ca.pem" + "\n");
+  CertificateWatch watch(loop, *this);
+  watch.begin();
+  const Pem second = make_pem();
+  write("cert.pem", second.cert);
+  write("key.pem", second.key);
+  std::filesystem::remove(scratch / "ca.pem");
+  testing::internal::CaptureStderr();
+  const bool used = turn(kLong, [&] { return cert() == second.cert; });
+  log::flush();
+  const std::string logged = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(used);
+  EXPECT_NE(logged.find("cert.pem was read again"), std::string::npos) << logged;
+  EXPECT_NE(logged.find("cannot read " + scratch / "ca.pem"), std::string::npos) << logged;
+  EXPECT_EQ(logged.find("ca.pem was read again"), std::string::npos) << logged;
+}
+
+TEST_F(CertificatesTest, AreReadByOrderAndWhoOrderedIsTold) {
+  std::filesystem::create_directory(scratch / "many");
+  load("ssl_cert_dir = " + scratch / "many" + "\n");
+  CertificateWatch watch(loop, *this);
+  watch.begin();
+  EXPECT_FALSE(watch.begun());
+  const Pem second = make_pem();
+  write("cert.pem", second.cert);
+  write("key.pem", second.key);
+  write("many/bad.pem", "nothing");
+  std::vector<std::vector<std::string>> told;
+  watch.read_again([&](const std::vector<std::string>& errors) { told.push_back(errors); });
+  const auto gone =
+      watch.read_again([](const std::vector<std::string>&) { FAIL() << "not wanted any more"; });
+  watch.forget(gone);
+  EXPECT_TRUE(turn(kLong, [&] { return !told.empty(); }));
+  ASSERT_EQ(told.size(), 1U);
+  ASSERT_EQ(told[0].size(), 1U);
+  EXPECT_NE(told[0][0].find("many/bad.pem"), std::string::npos) << told[0][0];
+  EXPECT_EQ(cert(), second.cert);
+  EXPECT_TRUE(watch.begun());
+  EXPECT_EQ(begun, 1U);
+}
+
 TEST_F(CertificatesTest, OfBackendsAreCheckedBeforeTheyAreUsed) {
   write("ca.pem", first.cert);
   load("ssl_client_ca_file = " + scratch / "ca.pem" + "\n");
   write("ca.pem", "half a file\n");
   std::vector<std::string> errors;
-  const auto fresh = present->with_present_files({scratch / "ca.pem"}, errors);
+  const auto fresh = present->with_files(present->present_files({scratch / "ca.pem"}, errors));
   ASSERT_TRUE(fresh);
   const auto bad = check_changed_files(*present, *fresh);
   ASSERT_EQ(bad.size(), 1U);

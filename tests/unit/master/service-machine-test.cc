@@ -423,6 +423,24 @@ TEST(ServiceMachine, AProcessThatUsedUpItsCountIsReplaced) {
   EXPECT_EQ(b.machine.throttle(), 0s);
 }
 
+/// Such a one needs no certificates any more.
+TEST(ServiceMachine, KnowsWhoOnlyRelays) {
+  Bench b(limits());
+  b.machine.waiting(1);
+  b.turn();
+  const ProcessId id = b.ids.at(0);
+  EXPECT_FALSE(b.machine.only_relays(id)) << "starting";
+  b.ready(id);
+  b.status(id, 0, 1, 0);
+  EXPECT_FALSE(b.machine.only_relays(id)) << "has a client before login";
+  b.status(id, 0, 0, 1);
+  EXPECT_FALSE(b.machine.only_relays(id)) << "may take another client when this one has gone";
+  b.machine.on_finished(id, b.now);
+  EXPECT_TRUE(b.machine.only_relays(id));
+  b.end(id, 0);
+  EXPECT_FALSE(b.machine.only_relays(id)) << "has ended";
+}
+
 TEST(ServiceMachine, ATemplateIsStartedFirstAndAskedForCopies) {
   ServiceLimits l = limits();
   l.process_min_avail = 2;

@@ -13,7 +13,7 @@ std::string made() {
   writer.add({"mail.example.org", "imap.example.org"}, "chain-1", "key-1");
   writer.add({"*.example.net", "example.net"}, "chain-2", "key-2");
   writer.add({"mail.example.org"}, "chain-3", "key-3");
-  return std::string(writer.finish().view());
+  return std::string(writer.finish().value().view());
 }
 
 std::vector<std::string> chains(const CertificateStore& store, std::string_view name) {
@@ -41,7 +41,7 @@ TEST(CertificateStore, FindsByNameAndByOneLabel) {
 
 TEST(CertificateStore, OfNothingFindsNothing) {
   EXPECT_TRUE(CertificateStore().find("mail.example.org").empty());
-  const std::string bytes(CertificateStoreWriter().finish().view());
+  const std::string bytes(CertificateStoreWriter().finish().value().view());
   const auto store = CertificateStore::parse(bytes);
   ASSERT_TRUE(store.ok());
   EXPECT_TRUE(store.value().find("mail.example.org").empty());

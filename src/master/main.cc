@@ -153,7 +153,7 @@ int run(const CommandLine& command_line, Prepared prepared) {
   sigset_t asked;
   sigemptyset(&asked);
   for (const int number : {SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&asked, number);
-  sigprocmask(SIG_BLOCK, &asked, nullptr);
+  pthread_sigmask(SIG_BLOCK, &asked, nullptr);
   return EX_OK;
 }
 

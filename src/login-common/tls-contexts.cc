@@ -1,5 +1,6 @@
 #include "login-common/tls-contexts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/log.h"
@@ -69,12 +70,12 @@ void TlsContexts::load(const std::vector<Settings>& all) {
     const std::size_t count = entries_.size();
     // One that is what it was goes on.
     const Key key = key_of(*settings);
-    for (Entry& old : before) {
-      if (old.key != key) continue;
-      old.key = key;
-      entries_.push_back(std::move(old));
-      before.erase(before.begin() + (&old - before.data()));
-      break;
+    const auto old = std::find_if(before.begin(), before.end(),
+                                  [&key](const Entry& one) { return one.key == key; });
+    if (old != before.end()) {
+      old->key = key;
+      entries_.push_back(std::move(*old));
+      before.erase(old);
     }
     const auto context = get(settings);
     if (entries_.size() == count || context.ok()) continue;  // told already, or good
@@ -138,6 +139,7 @@ std::shared_ptr<io::TlsContext> TlsContexts::named(const Settings& settings,
     return named_.front().context;
   }
   std::vector<io::CertificatePem> pems;
+  pems.reserve(certificates.size());
   for (const wire::StoredCertificate& one : certificates) {
     pems.push_back({one.chain, one.key, settings->ssl_key_password.reveal()});
   }

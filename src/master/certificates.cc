@@ -143,7 +143,7 @@ void CertificateWatch::next() noexcept {
     Order all;
     for (const File& file : files_) all.files.push_back(file.path);
     all.directory = !directory_path_.empty();
-    return read(std::move(all));
+    return read(all);
   }
   const auto interval = host_.configuration().master().ssl_cert_check_interval;
   const bool any = !files_.empty() || !directory_path_.empty();
@@ -203,7 +203,7 @@ void CertificateWatch::on_looked(PackReader& in) {
   }
   order.directory = std::any_of(directory_.begin(), directory_.end(), changed);
   if (order.files.empty() && !order.directory) return next();
-  read(std::move(order));
+  read(order);
 }
 
 // --- Reading ---
@@ -268,7 +268,7 @@ FileJob::Output CertificateWatch::read_files(const Order& order) const {
   return {out.take(), std::move(reading.store)};
 }
 
-void CertificateWatch::read(Order order) noexcept {
+void CertificateWatch::read(const Order& order) noexcept {
   reading_ = true;
   const FileJob::Work work = [this, order] { return read_files(order); };
   const Status started = job_.start(work, kPatience, [this, order](Result<FileJob::Input> result) {

@@ -101,7 +101,7 @@ class CertificateWatch {
 
   void look() noexcept;
   void on_looked(PackReader& in);
-  void read(Order order) noexcept;
+  void read(const Order& order) noexcept;
   void on_read(const Order& order, FileJob::Input input);
   bool use_files(PackReader& in);
   bool use_directory(const Order& order, PackReader& in, UniqueFd store);

@@ -67,7 +67,7 @@ Events read(std::string_view line, std::size_t piece, SieveLimits limits) {
 
 /// The same however it is cut.
 Events read(std::string_view line, SieveLimits limits = {}) {
-  const Events whole = read(line, std::string::npos, limits);
+  Events whole = read(line, std::string::npos, limits);
   for (const std::size_t piece : {1UL, 2UL, 3UL, 7UL}) {
     EXPECT_EQ(read(line, piece, limits), whole) << line << " in pieces of " << piece;
   }
@@ -91,7 +91,7 @@ TEST(SieveArguments, ThatAreMalformedSayWhy) {
       {"\"open\r\n", "String contains invalid character."},
       {"\"\xe9\"\r\n", "Invalid UTF-8 character in quoted-string."},
       {"\"a\\b\"\r\n", "Escaped quoted-string character is not a QUOTED-SPECIAL."},
-      {std::string("\"a\0b\"\r\n", 8), "NULs not allowed in strings"},
+      {std::string("\"a\0b\"\r\n", 7), "NULs not allowed in strings"},
       {"{x}\r\n", "Invalid literal size"},
       {"{}\r\n", "Invalid literal size"},
       {"{+}\r\n", "Invalid literal size"},

@@ -9,20 +9,23 @@
 #include <utility>
 
 #include "lib/text.h"
+#include "lib/utf8.h"
 
 namespace postern::config {
 namespace {
 
 constexpr std::string_view kBom = "\xef\xbb\xbf";
 
-/// The position of the first byte that may not stand in a line, or npos.
-std::size_t find_control(std::string_view line) noexcept {
-  const auto* const found = std::find_if(line.begin(), line.end(), [](char c) {
-    const auto b = static_cast<unsigned char>(c);
-    return (b < 0x20 && c != '\t') || b == 0x7f;
-  });
-  return found == line.end() ? std::string_view::npos
-                             : static_cast<std::size_t>(found - line.begin());
+/// The first character that may not stand in a line, or nothing. A terminal that shows the line
+/// obeys it, or shows another line than is read.
+std::string_view find_control(std::string_view line) noexcept {
+  while (!line.empty()) {
+    const std::size_t length = utf8_length(line);
+    const std::string_view character = line.substr(0, std::max<std::size_t>(length, 1));
+    if (length != 0 && character != "\t" && is_control_character(character)) return character;
+    line.remove_prefix(character.size());
+  }
+  return {};
 }
 
 /// The bytes of a value between its quotes, if it stands in quotes.
@@ -125,10 +128,10 @@ class Feed {
                                  kMaxIniLine));
       return false;
     }
-    if (const std::size_t at = find_control(line); at != std::string_view::npos) {
-      problem(line_, fmt::format("byte {} of the line is the control character 0x{:02x}; a value "
+    if (const std::string_view bad = find_control(line); !bad.empty()) {
+      problem(line_, fmt::format("byte {} of the line is the control character 0x{}; a value "
                                  "that needs it can be put into a file (KEY = <FILE)",
-                                 at + 1, static_cast<unsigned char>(line[at])));
+                                 bad.data() - line.data() + 1, hex_encode(bad)));
       return false;
     }
     const std::string_view said = trim(line);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "lib/text.h"
+#include "lib/utf8.h"
 
 namespace postern::ctl {
 namespace {
@@ -18,22 +19,32 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMaxCell = 1024;  // bytes
 
-/// As JSON has it, with DEL and the C1 controls escaped as well: a terminal obeys those, too. They
-/// stand in strings only.
+/// A character of the basic plane, as JSON escapes it.
+std::string escaped(std::string_view character) {
+  const auto byte = [character](std::size_t i) {
+    return static_cast<unsigned>(static_cast<unsigned char>(character[i]));
+  };
+  unsigned code = byte(0);
+  if (character.size() == 2) code = (byte(0) & 0x1fU) << 6U | (byte(1) & 0x3fU);
+  if (character.size() == 3) {
+    code = (byte(0) & 0xfU) << 12U | (byte(1) & 0x3fU) << 6U | (byte(2) & 0x3fU);
+  }
+  return fmt::format("\\u{:04x}", code);
+}
+
+/// As JSON has it, with all that is no text escaped, not only C0: a terminal obeys the rest, too.
+/// It stands in strings only.
 std::string dump(const Json& json) {
   const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : '\0');
-    if (c == 0x7f) {
-      out += "\\u007f";
-    } else if (c == 0xc2 && next < 0xa0) {
-      out += fmt::format("\\u{:04x}", next);
-      ++i;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view character = rest.substr(0, std::max<std::size_t>(utf8_length(rest), 1));
+    if (is_control_character(character)) {
+      out += escaped(character);
     } else {
-      out += text[i];
+      out += character;
     }
+    rest.remove_prefix(character.size());
   }
   return out;
 }

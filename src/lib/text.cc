@@ -5,6 +5,8 @@
 #include <charconv>
 #include <system_error>
 
+#include "lib/utf8.h"
+
 namespace postern {
 namespace {
 
@@ -24,40 +26,6 @@ constexpr std::array<std::uint8_t, 256> kBase64Values = make_base64_values();
 
 std::uint8_t base64_value(char c) noexcept {
   return kBase64Values[static_cast<unsigned char>(c)];
-}
-
-/// Length of the well-formed UTF-8 sequence at the start of `text` (RFC 3629), 0 if there is none.
-std::size_t utf8_length(std::string_view text) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto tail = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xc0U) == 0x80U; };
-  const unsigned char b = byte(0);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b <= 0xdf) return tail(1) ? 2 : 0;
-  if (b >= 0xe0 && b <= 0xef) {
-    if (!tail(1) || !tail(2)) return 0;
-    if (b == 0xe0 && byte(1) < 0xa0) return 0;
-    if (b == 0xed && byte(1) > 0x9f) return 0;
-    return 3;
-  }
-  if (b >= 0xf0 && b <= 0xf4) {
-    if (!tail(1) || !tail(2) || !tail(3)) return 0;
-    if (b == 0xf0 && byte(1) < 0x90) return 0;
-    if (b == 0xf4 && byte(1) > 0x8f) return 0;
-    return 4;
-  }
-  return 0;
-}
-
-/// A character of `n` bytes that is no text of its own: C1 controls, and what makes a terminal end
-/// a line or write from right to left (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069).
-bool is_control(std::string_view text, std::size_t n) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  if (n == 1) return byte(0) < 0x20 || byte(0) == 0x7f;
-  if (n == 2) return (byte(0) == 0xc2 && byte(1) < 0xa0) || (byte(0) == 0xd8 && byte(1) == 0x9c);
-  if (n != 3 || byte(0) != 0xe2) return false;
-  const unsigned char last = byte(2);
-  if (byte(1) == 0x80) return last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae);
-  return byte(1) == 0x81 && last >= 0xa6 && last <= 0xa9;
 }
 
 std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
@@ -82,7 +50,7 @@ std::string safe(std::string_view bytes, std::size_t max, bool keep_angles) {
     }
     const char c = bytes[i];
     const bool angle = !keep_angles && (c == '<' || c == '>');
-    if (n == 0 || is_control(bytes.substr(i), n) || angle) {
+    if (n == 0 || is_control_character(bytes.substr(i, n)) || angle) {
       out += '?';
       i += std::max<std::size_t>(n, 1);
     } else {

@@ -4,38 +4,13 @@
 #include <limits>
 
 #include "lib/text.h"
+#include "lib/utf8.h"
 
 namespace postern::log {
 namespace {
 
 constexpr char kMark = '\001';
 constexpr std::size_t kMaxHead = 12;  // mark, level, ten digits at most; then the blank
-
-/// The length of the UTF-8 character at the beginning of `bytes`, 0 if there is none (RFC 3629).
-std::size_t utf8_length(std::string_view bytes) noexcept {
-  const auto at = [bytes](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned char first = at(0);
-  const std::size_t length = first < 0x80                     ? 1U
-                             : first >= 0xc2 && first <= 0xdf ? 2U
-                             : first >= 0xe0 && first <= 0xef ? 3U
-                             : first >= 0xf0 && first <= 0xf4 ? 4U
-                                                              : 0U;
-  if (length < 2 || length > bytes.size()) return length == 1 ? 1 : 0;
-  for (std::size_t i = 1; i < length; i++) {
-    if ((at(i) & 0xc0U) != 0x80) return 0;
-  }
-  const unsigned char second = at(1);
-  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool outside = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-  return overlong || outside ? 0 : length;
-}
-
-bool is_control(std::string_view character) noexcept {
-  const auto first = static_cast<unsigned char>(character[0]);
-  if (character.size() == 1) return first < 0x20 || first == 0x7f;
-  // U+0080 to U+009F: terminals obey them.
-  return character.size() == 2 && first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
-}
 
 Level level_of(char byte) noexcept {
   const auto number = static_cast<unsigned char>(byte);
@@ -76,7 +51,7 @@ std::string escape_line(std::string_view bytes) {
     bytes.remove_prefix(character.size());
     if (character == "\t") {
       out += ' ';
-    } else if (length != 0 && !is_control(character)) {
+    } else if (length != 0 && !is_control_character(character)) {
       out += character;
     } else {
       for (const char c : character) {

@@ -53,12 +53,15 @@ TEST(Table, AWideCharacterTakesTwoColumnsAndACombiningOneNone) {
             "abcd z\n");
 }
 
-TEST(Table, EscapesWhatATerminalObeysInJson) {
+TEST(Table, EscapesWhatATerminalObeysInJson_T_NET_12) {
   Table table(std::vector<Column>{{"a", "a"}});
-  table.add({"\x1b[2J\x7f\xc2\x9b\xc2\xa0"});
+  const std::string cell =
+      "\x1b[2J\x7f\xc2\x9b\xc2\xa0\xe2\x80\xae\xe2\x81\xa6\xd8\x9c\xe2\x80\x90";
+  table.add({cell});
   const std::string text = table.render(Format::json);
-  EXPECT_EQ(text, "[{\"a\":\"\\u001b[2J\\u007f\\u009b\xc2\xa0\"}]\n");
-  EXPECT_EQ(nlohmann::json::parse(text)[0]["a"], "\x1b[2J\x7f\xc2\x9b\xc2\xa0");
+  EXPECT_EQ(text,
+            "[{\"a\":\"\\u001b[2J\\u007f\\u009b\xc2\xa0\\u202e\\u2066\\u061c\xe2\x80\x90\"}]\n");
+  EXPECT_EQ(nlohmann::json::parse(text)[0]["a"], cell);
 }
 
 TEST(Table, LetsNoTerminalSequenceOrExtraColumnThrough) {

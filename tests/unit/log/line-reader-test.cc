@@ -75,9 +75,9 @@ TEST_F(LineReaderTest, MarkInTheMiddleBeginsALine) {
 
 TEST_F(LineReaderTest, ControlBytesAndBrokenUtf8AreEscaped) {
   using namespace std::string_literals;
-  feed("\001\0021 a\rb\x1b[31mc\0d\x7f\te\xe9 \xc3\xa9 \xc2\x85 \xed\xa0\x80\n"s);
+  feed("\001\0021 a\rb\x1b[31mc\0d\x7f\te\xe9 \xc3\xa9 \xc2\x85 \xed\xa0\x80\xe2\x80\xae\n"s);
   EXPECT_EQ(taken(), Lines{"Info 1 a\\x0db\\x1b[31mc\\x00d\\x7f e\\xe9 \xc3\xa9 \\xc2\\x85 "
-                           "\\xed\\xa0\\x80"});
+                           "\\xed\\xa0\\x80\\xe2\\x80\\xae"});
 }
 
 TEST_F(LineReaderTest, OverlongLineIsBoundedAndContinued) {

@@ -23,6 +23,12 @@ constexpr std::uint64_t kMaxMemoryKiB = std::uint64_t{256} * 1024;  // of one co
 constexpr std::uint64_t kMaxArgonWork = 8 * kMaxMemoryKiB;          // KiB × passes
 constexpr std::uint64_t kMaxPbkdf2Rounds = 10'000'000;
 
+// See PasswordScheme::work.
+constexpr std::uint64_t kShaRoundsPerMicrosecond = 3;
+constexpr std::uint64_t kBcryptMicroseconds = 60;  // of cost 0
+constexpr std::uint64_t kScryptMicroseconds = 3;   // per KiB
+constexpr std::uint64_t kPbkdf2RoundsPerMicrosecond = 2;
+
 VerifyResult broken(const PasswordScheme& scheme, std::string_view why) {
   return {Verdict::broken, std::string(scheme.name) + " password " + std::string(why)};
 }
@@ -40,6 +46,12 @@ bool scrypt_too_big(int log2_n, int r) noexcept {
   if (log2_n < 0 || r < 0 || log2_n > 24) return true;
   return ((std::uint64_t{1} << log2_n) * static_cast<std::uint64_t>(r) * 128) / 1024 >
          kMaxMemoryKiB;
+}
+
+std::uint64_t scrypt_work(int log2_n, int r) noexcept {
+  if (scrypt_too_big(log2_n, r)) return 1;  // refused
+  const std::uint64_t bytes = (std::uint64_t{1} << log2_n) * static_cast<std::uint64_t>(r) * 128;
+  return 1 + bytes / 1024 * kScryptMicroseconds;
 }
 
 /// Empty if the work a libcrypt hash asks for is within bounds.
@@ -99,8 +111,28 @@ struct WipeCryptData {
 
 }  // namespace
 
-bool crypt_is_expensive(std::string_view stored) {
-  return stored.starts_with('$') && !stored.starts_with("$1$");
+std::uint64_t crypt_work(std::string_view stored) {
+  if (!stored.starts_with('$') || stored.starts_with("$1$")) return 0;
+  if (stored.starts_with("$5$") || stored.starts_with("$6$")) {
+    constexpr std::uint64_t kDefaultRounds = 5000;
+    std::string_view rest = stored.substr(3);
+    if (!rest.starts_with("rounds=")) return kDefaultRounds / kShaRoundsPerMicrosecond;
+    rest.remove_prefix(7);
+    const auto rounds = decimal(rest.substr(0, rest.find('$')), 1, kMaxShaRounds);
+    return 1 + rounds.value_or(0) / kShaRoundsPerMicrosecond;
+  }
+  if (stored.starts_with("$2") && stored.size() > 6) {
+    const auto cost = decimal(stored.substr(4, 2), 4, kMaxBcryptCost);
+    return cost ? kBcryptMicroseconds << *cost : 1;
+  }
+  if (stored.starts_with("$y$") || stored.starts_with("$gy$")) {
+    const std::string_view p = stored.substr(stored.find('$', 1) + 1);
+    return p.size() < 4 ? 1 : scrypt_work(crypt_digit(p[1]) + 1, crypt_digit(p[2]) + 1);
+  }
+  if (stored.starts_with("$7$") && stored.size() > 8) {
+    return scrypt_work(crypt_digit(stored[3]), crypt_digit(stored[4]));
+  }
+  return 1;
 }
 
 VerifyResult verify_crypt(const PasswordScheme& scheme, std::string_view stored,
@@ -163,6 +195,18 @@ std::optional<ArgonCost> argon_cost(std::string_view stored) {
 }
 
 }  // namespace
+
+/// A microsecond for each KiB of each pass.
+std::uint64_t argon2_work(std::string_view stored) {
+  const auto cost = argon_cost(stored);
+  return cost ? 1 + std::min(cost->memory * cost->passes, kMaxArgonWork) : 1;
+}
+
+std::uint64_t pbkdf2_work(std::string_view stored) {
+  const std::vector<std::string_view> parts = words(stored, "$");
+  const auto rounds = decimal(parts.size() < 3 ? "" : parts[2], 1, kMaxPbkdf2Rounds);
+  return 1 + rounds.value_or(0) / kPbkdf2RoundsPerMicrosecond;
+}
 
 VerifyResult verify_argon2(const PasswordScheme& scheme, std::string_view stored,
                            std::string_view password) {

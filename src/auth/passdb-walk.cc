@@ -173,12 +173,19 @@ void Request::check_password() {
   }
   if (mode_ == Mode::lookup) return end_passdb(PassdbResult::ok);
   if (proof_) return check_proof(stored);
-  if (stored.scheme->expensive(stored.data.reveal())) {
-    passdb_->sample.emplace();
-    passdb_->sample->scheme = stored.scheme;
-    passdb_->sample->data = stored.data.copy();
-  }
+  remember_costliest(stored);
   compare(std::move(stored), false);
+}
+
+/// What an unknown user's password is compared with later: the hash that takes the longest, so that
+/// no known one is told from him by taking longer.
+void Request::remember_costliest(const StoredPassword& stored) {
+  const std::uint64_t work = stored.scheme->work(stored.data.reveal());
+  std::optional<StoredPassword>& sample = passdb_->sample;
+  if (work == 0 || (sample && sample->scheme->work(sample->data.reveal()) >= work)) return;
+  sample.emplace();
+  sample->scheme = stored.scheme;
+  sample->data = stored.data.copy();
 }
 
 void Request::check_proof(const StoredPassword& stored) {
@@ -189,14 +196,14 @@ void Request::check_proof(const StoredPassword& stored) {
   }
   // As with passwords: an empty one is nobody's.
   const bool right = !stored.data.empty() && proof_->matches(stored.data.reveal());
-  on_compared({right ? Verdict::match : Verdict::mismatch, {}});
+  on_compared({right ? Verdict::match : Verdict::mismatch, {}}, false);
 }
 
 /// @param for_show  the result does not matter: the user is unknown
 void Request::compare(StoredPassword stored, bool for_show) {
-  if (!stored.scheme->expensive(stored.data.reveal())) {
+  if (stored.scheme->work(stored.data.reveal()) == 0) {
     VerifyResult result = verify_password(*stored.scheme, stored.data.reveal(), password_.reveal());
-    return for_show ? end_passdb(PassdbResult::unknown) : on_compared(result);
+    return on_compared(result, for_show);
   }
   HashJob job;
   job.scheme = stored.scheme;
@@ -206,12 +213,13 @@ void Request::compare(StoredPassword stored, bool for_show) {
   waiting_ =
       context_.environment.verify(std::move(job), [this, for_show](const VerifyResult& result) {
         waiting_ = 0;
-        if (for_show) return end_passdb(PassdbResult::unknown);
-        on_compared(result);
+        on_compared(result, for_show);
       });
 }
 
-void Request::on_compared(const VerifyResult& result) {
+void Request::on_compared(const VerifyResult& result, bool for_show) {
+  // Nor is an unknown user told by there being no worker for him.
+  if (for_show && result.verdict != Verdict::failed) return end_passdb(PassdbResult::unknown);
   switch (result.verdict) {
     case Verdict::match:
       return end_passdb(PassdbResult::ok);

@@ -16,11 +16,8 @@ VerifyResult compare(std::string_view a, std::string_view b) {
   return {equal_in_constant_time(a, b) ? Verdict::match : Verdict::mismatch, {}};
 }
 
-bool cheap(std::string_view /*stored*/) {
-  return false;
-}
-bool always(std::string_view /*stored*/) {
-  return true;
+std::uint64_t cheap(std::string_view /*stored*/) {
+  return 0;
 }
 
 /// H(password ‖ salt) as raw bytes; empty if OpenSSL refuses the digest.
@@ -77,13 +74,13 @@ constexpr std::array kSchemes{
     PasswordScheme{"PLAIN", Encoding::none, 0, &verify_plain, &cheap},
     PasswordScheme{"CLEAR", Encoding::none, 0, &verify_plain, &cheap},
     PasswordScheme{"CLEARTEXT", Encoding::none, 0, &verify_plain, &cheap},
-    PasswordScheme{"CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"DES-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"MD5-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"SHA256-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"SHA512-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"BLF-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_is_expensive},
-    PasswordScheme{"MD5", Encoding::none, 0, &verify_md5, &crypt_is_expensive},
+    PasswordScheme{"CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"DES-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"MD5-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"SHA256-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"SHA512-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"BLF-CRYPT", Encoding::none, 0, &verify_crypt, &crypt_work},
+    PasswordScheme{"MD5", Encoding::none, 0, &verify_md5, &crypt_work},
     PasswordScheme{"PLAIN-MD5", Encoding::hex, 16, &verify_digest<&EVP_md5>, &cheap},
     PasswordScheme{"LDAP-MD5", Encoding::base64, 16, &verify_digest<&EVP_md5>, &cheap},
     PasswordScheme{"SMD5", Encoding::base64, 0, &verify_salted<&EVP_md5>, &cheap},
@@ -94,10 +91,10 @@ constexpr std::array kSchemes{
     PasswordScheme{"SSHA", Encoding::base64, 0, &verify_salted<&EVP_sha1>, &cheap},
     PasswordScheme{"SSHA256", Encoding::base64, 0, &verify_salted<&EVP_sha256>, &cheap},
     PasswordScheme{"SSHA512", Encoding::base64, 0, &verify_salted<&EVP_sha512>, &cheap},
-    PasswordScheme{"ARGON2", Encoding::none, 0, &verify_argon2, &always},
-    PasswordScheme{"ARGON2I", Encoding::none, 0, &verify_argon2, &always},
-    PasswordScheme{"ARGON2ID", Encoding::none, 0, &verify_argon2, &always},
-    PasswordScheme{"PBKDF2", Encoding::none, 0, &verify_pbkdf2, &always},
+    PasswordScheme{"ARGON2", Encoding::none, 0, &verify_argon2, &argon2_work},
+    PasswordScheme{"ARGON2I", Encoding::none, 0, &verify_argon2, &argon2_work},
+    PasswordScheme{"ARGON2ID", Encoding::none, 0, &verify_argon2, &argon2_work},
+    PasswordScheme{"PBKDF2", Encoding::none, 0, &verify_pbkdf2, &pbkdf2_work},
 };
 
 std::string not_valid(std::string_view scheme) {

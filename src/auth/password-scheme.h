@@ -37,8 +37,10 @@ struct PasswordScheme {
   /// @param stored  raw bytes
   VerifyResult (*verify)(const PasswordScheme& scheme, std::string_view stored,
                          std::string_view password);
-  /// Whether one comparison takes more than about a millisecond. May look at `stored`.
-  bool (*expensive)(std::string_view stored);
+  /// About how many microseconds one comparison takes; 0: too few to count. A guess by what
+  /// `stored` asks for, on no particular processor: to tell which of two takes longer, and whether
+  /// either would hold up an event loop.
+  std::uint64_t (*work)(std::string_view stored);
 };
 
 const PasswordScheme* find_scheme(std::string_view name) noexcept;
@@ -69,6 +71,8 @@ VerifyResult verify_argon2(const PasswordScheme& scheme, std::string_view stored
                            std::string_view password);
 VerifyResult verify_pbkdf2(const PasswordScheme& scheme, std::string_view stored,
                            std::string_view password);
-bool crypt_is_expensive(std::string_view stored);
+std::uint64_t crypt_work(std::string_view stored);
+std::uint64_t argon2_work(std::string_view stored);
+std::uint64_t pbkdf2_work(std::string_view stored);
 
 }  // namespace postern::auth

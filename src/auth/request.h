@@ -180,9 +180,10 @@ class Request final : public Retirable {
   void on_answer(const DbAnswer& answer);
   void on_unknown();
   void check_password();
+  void remember_costliest(const StoredPassword& stored);
   void check_proof(const StoredPassword& stored);
   void compare(StoredPassword stored, bool for_show);
-  void on_compared(const VerifyResult& result);
+  void on_compared(const VerifyResult& result, bool for_show);
   void end_passdb(PassdbResult result);
   void roll_back(bool failed_by_field);
   void become_login_user();

@@ -152,7 +152,7 @@ TEST(PasswordScheme, ANamedSchemeIsNoLicenceForAnother) {
 
 TEST(PasswordScheme, KnowsWhatIsExpensive) {
   const auto expensive = [](std::string_view scheme, std::string_view stored) {
-    return find_scheme(scheme)->expensive(stored);
+    return find_scheme(scheme)->work(stored) > 0;
   };
   EXPECT_TRUE(expensive("CRYPT", "$6$salt$x"));
   EXPECT_TRUE(expensive("BLF-CRYPT", "$2y$05$x"));
@@ -163,6 +163,34 @@ TEST(PasswordScheme, KnowsWhatIsExpensive) {
   EXPECT_FALSE(expensive("MD5-CRYPT", "$1$salt$x"));
   EXPECT_FALSE(expensive("PLAIN", "secret"));
   EXPECT_FALSE(expensive("SSHA512", "x"));
+}
+
+TEST(PasswordScheme, KnowsWhichOfTwoTakesLonger_T_NET_11) {
+  const auto work = [](std::string_view scheme, std::string_view stored) {
+    return find_scheme(scheme)->work(stored);
+  };
+  // Each by its own parameters, and from one to the next, cheapest first.
+  const std::pair<std::string_view, std::string_view> costlier[] = {
+      {"CRYPT", "$6$rounds=1000$salt$x"},
+      {"CRYPT", "$6$salt$x"},
+      {"PBKDF2", "$1$salt$5000$x"},
+      {"PBKDF2", "$1$salt$20000$x"},
+      {"BLF-CRYPT", "$2y$10$x"},
+      {"ARGON2ID", "$argon2id$v=19$m=65536,t=1,p=1$c$h"},
+      {"ARGON2ID", "$argon2id$v=19$m=65536,t=3,p=1$c$h"},
+      {"BLF-CRYPT", "$2y$12$x"},
+  };
+  std::uint64_t before = 0;
+  for (const auto& [scheme, stored] : costlier) {
+    EXPECT_GT(work(scheme, stored), before) << stored;
+    before = work(scheme, stored);
+  }
+  EXPECT_GT(work("CRYPT", "$y$jBT$x"), work("CRYPT", "$y$j9T$x"));
+  EXPECT_GT(work("CRYPT", "$7$CU..../....x"), work("CRYPT", "$7$AU..../....x"));
+  // What is refused costs nothing worth imitating.
+  for (const char* stored : {"$2y$31$x", "$2", "$y$", "$7$", "$y$zzT$x", "$sha1$9$x"}) {
+    EXPECT_EQ(work("CRYPT", stored), 1U) << stored;
+  }
 }
 
 TEST(PasswordScheme, ALongPasswordNeverReachesAHash) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <optional>
 
 #include "lib/text.h"
 #include "wire/tab-line.h"
@@ -18,6 +19,12 @@ Error input_error(std::string_view command, std::string_view what) {
   return Error{EPROTO, std::move(text)};
 }
 
+std::optional<std::uint32_t> number(std::string_view text) {
+  const auto value = decimal(text, 0, std::numeric_limits<std::uint32_t>::max());
+  if (!value) return std::nullopt;
+  return static_cast<std::uint32_t>(*value);
+}
+
 }  // namespace
 
 const std::vector<Dialogue::Command>& Dialogue::commands() {
@@ -28,6 +35,9 @@ const std::vector<Dialogue::Command>& Dialogue::commands() {
       {"RESERVE", 3, &Dialogue::reserve},
       {"CONNECT-DUMP", 0, &Dialogue::connect_dump},
       {"KILL", 1, &Dialogue::kill},
+      {"PENALTY-LEVEL", 2, &Dialogue::penalty_level},
+      {"PENALTY-FAIL", 3, &Dialogue::penalty_fail},
+      {"PENALTY-PASS", 2, &Dialogue::penalty_pass},
       {"PENALTY-GET", 1, &Dialogue::penalty_get},
       {"PENALTY-INC", 3, &Dialogue::penalty_inc},
       {"PENALTY-SET-EXPIRE-SECS", 1, &Dialogue::penalty_set_expire},
@@ -111,6 +121,35 @@ Status Dialogue::kill(const Fields&, Now, WipingBuffer&) {
   return Error{EPERM, "Anvil client input error: KILL sent by a non-master connection"};
 }
 
+/// `PENALTY-LEVEL IDENT USER`: what is held against the address, for that user and for others.
+Status Dialogue::penalty_level(const Fields& fields, Now now, WipingBuffer& out) {
+  const auto user = number(fields[1]);
+  if (!user) return input_error("PENALTY-LEVEL", "Invalid parameters");
+  const Penalties::Level level = state_.penalties.level(fields[0], *user, now.unix_time);
+  out += std::to_string(level.user);
+  out += ' ';
+  out += std::to_string(level.address);
+  out += '\n';
+  return Done{};
+}
+
+/// `PENALTY-FAIL IDENT CHECKSUM USER`
+Status Dialogue::penalty_fail(const Fields& fields, Now now, WipingBuffer&) {
+  const auto checksum = number(fields[1]);
+  const auto user = number(fields[2]);
+  if (!checksum || !user) return input_error("PENALTY-FAIL", "Invalid parameters");
+  state_.penalties.fail(fields[0], *checksum, *user, now.unix_time);
+  return Done{};
+}
+
+/// `PENALTY-PASS IDENT USER`
+Status Dialogue::penalty_pass(const Fields& fields, Now now, WipingBuffer&) {
+  const auto user = number(fields[1]);
+  if (!user) return input_error("PENALTY-PASS", "Invalid parameters");
+  state_.penalties.succeed(fields[0], *user, now.unix_time);
+  return Done{};
+}
+
 Status Dialogue::penalty_get(const Fields& fields, Now now, WipingBuffer& out) {
   const Penalty penalty = state_.penalties.get(fields[0], now.unix_time);
   out += std::to_string(penalty.value);
@@ -121,13 +160,12 @@ Status Dialogue::penalty_get(const Fields& fields, Now now, WipingBuffer& out) {
 }
 
 Status Dialogue::penalty_inc(const Fields& fields, Now now, WipingBuffer&) {
-  const auto checksum = decimal(fields[1], 0, std::numeric_limits<std::uint32_t>::max());
+  const auto checksum = number(fields[1]);
   const auto value = decimal(fields[2], 0, Penalties::kMaxValue);
   if (!checksum || !value || (*value == 0 && *checksum != 0)) {
     return input_error("PENALTY-INC", "Invalid parameters");
   }
-  state_.penalties.set(fields[0], static_cast<std::uint32_t>(*checksum),
-                       static_cast<unsigned>(*value), now.unix_time);
+  state_.penalties.set(fields[0], *checksum, static_cast<unsigned>(*value), now.unix_time);
   return Done{};
 }
 

@@ -69,6 +69,9 @@ class Dialogue {
   Status reserve(const Fields& fields, Now now, WipingBuffer& out);
   Status connect_dump(const Fields& fields, Now now, WipingBuffer& out);
   Status kill(const Fields& fields, Now now, WipingBuffer& out);
+  Status penalty_level(const Fields& fields, Now now, WipingBuffer& out);
+  Status penalty_fail(const Fields& fields, Now now, WipingBuffer& out);
+  Status penalty_pass(const Fields& fields, Now now, WipingBuffer& out);
   Status penalty_get(const Fields& fields, Now now, WipingBuffer& out);
   Status penalty_inc(const Fields& fields, Now now, WipingBuffer& out);
   Status penalty_set_expire(const Fields& fields, Now now, WipingBuffer& out);

@@ -15,6 +15,78 @@ void Penalties::expire(std::int64_t now) {
   }
 }
 
+/// The record of `ident`, new if there is none, as the newest.
+Penalties::Record& Penalties::touch(const std::string& ident, std::int64_t now) {
+  auto found = by_ident_.find(ident);
+  if (found == by_ident_.end()) {
+    by_age_.push_back({ident, {}, {}, {}});
+    found = by_ident_.emplace(ident, std::prev(by_age_.end())).first;
+  } else {
+    by_age_.splice(by_age_.end(), by_age_, found->second);
+  }
+  found->second->penalty.last_update = now;
+  return *found->second;
+}
+
+void Penalties::fade(Penalty& penalty, std::int64_t now) noexcept {
+  // A clock that was set back fades nothing.
+  const std::int64_t steps = std::max<std::int64_t>(0, (now - penalty.last) / kFade);
+  const auto gone = static_cast<unsigned>(std::min<std::int64_t>(steps, penalty.value));
+  penalty.value -= gone;
+  penalty.last += gone * kFade;
+}
+
+bool Penalties::seen_before(Record& record, std::uint32_t checksum) noexcept {
+  auto& known = record.checksums;
+  const auto same = checksum == 0 ? known.end() : std::find(known.begin(), known.end(), checksum);
+  if (same == known.end()) return false;
+  std::rotate(known.begin(), same, same + 1);
+  return true;
+}
+
+void Penalties::remember(Record& record, std::uint32_t checksum) noexcept {
+  if (checksum == 0) return;
+  auto& known = record.checksums;
+  std::rotate(known.begin(), known.end() - 1, known.end());
+  known.front() = checksum;
+}
+
+Penalties::Level Penalties::level(const std::string& ident, std::uint32_t user, std::int64_t now) {
+  expire(now);
+  const auto found = by_ident_.find(ident);
+  if (found == by_ident_.end()) return {};
+  Record& record = *found->second;
+  fade(record.penalty, now);
+  const unsigned address = std::min(record.penalty.value, kMaxLevel);
+  const bool known =
+      std::find(record.users.begin(), record.users.end(), user) != record.users.end();
+  return {known ? 0 : address, address};
+}
+
+void Penalties::fail(const std::string& ident, std::uint32_t checksum, std::uint32_t user,
+                     std::int64_t now) {
+  Record& record = touch(ident, now);
+  // A mail program that repeats an old password is no guesser.
+  if (!seen_before(record, checksum)) {
+    fade(record.penalty, now);
+    record.penalty.value = std::min(record.penalty.value + 1, kMaxLevel);
+    record.penalty.last = now;
+    remember(record, checksum);
+    std::erase(record.users, user);
+  }
+  expire(now);
+}
+
+void Penalties::succeed(const std::string& ident, std::uint32_t user, std::int64_t now) {
+  // Nothing is held against the address: nothing is to be remembered.
+  if (!by_ident_.contains(ident)) return;
+  Record& record = touch(ident, now);
+  std::erase(record.users, user);
+  if (record.users.size() >= kMostUsers) record.users.erase(record.users.begin());
+  record.users.push_back(user);
+  expire(now);
+}
+
 Penalty Penalties::get(const std::string& ident, std::int64_t now) {
   expire(now);
   const auto found = by_ident_.find(ident);
@@ -23,29 +95,15 @@ Penalty Penalties::get(const std::string& ident, std::int64_t now) {
 
 void Penalties::set(const std::string& ident, std::uint32_t checksum, unsigned value,
                     std::int64_t now) {
-  auto found = by_ident_.find(ident);
-  if (found == by_ident_.end()) {
-    by_age_.push_back({ident, {}, {}});
-    found = by_ident_.emplace(ident, std::prev(by_age_.end())).first;
-  } else {
-    by_age_.splice(by_age_.end(), by_age_, found->second);
-  }
-  Record& record = *found->second;
-  record.penalty.last_update = now;
-  auto& known = record.checksums;
-  const auto same = checksum == 0 ? known.end() : std::find(known.begin(), known.end(), checksum);
-  if (same != known.end()) {
+  Record& record = touch(ident, now);
+  if (seen_before(record, checksum)) {
     record.penalty.value = value > 0 ? value - 1 : 0;
-    std::rotate(known.begin(), same, same + 1);
   } else {
     record.penalty.value = value;
     record.penalty.last = now;
-    if (checksum != 0) {
-      std::rotate(known.begin(), known.end() - 1, known.end());
-      known.front() = checksum;
-    } else if (value == 0) {
-      known = {};  // a good login: the next guess is a new one
-    }
+    remember(record, checksum);
+    // A good login: the next guess is a new one.
+    if (checksum == 0 && value == 0) record.checksums = {};
   }
   expire(now);
 }

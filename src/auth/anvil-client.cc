@@ -6,7 +6,6 @@
 namespace postern::auth {
 namespace {
 
-constexpr std::int64_t kDecay = 15;  // seconds after which a penalty counts no more
 constexpr std::chrono::seconds kAnswerLimit{2};
 constexpr io::Milliseconds kReconnect{10'000};
 constexpr std::size_t kMaxAnvilLine = 1024;
@@ -45,7 +44,7 @@ void AnvilClient::start() {
     io::LineStream::Owner& owner = *this;
     stream_ = std::make_unique<io::LineStream>(service_.loop(), std::move(answer.value()),
                                                kMaxAnvilLine, owner);
-    stream_->send("VERSION\tanvil\t1\t0\nPENALTY-SET-EXPIRE-SECS\t29\n");
+    stream_->send("VERSION\tanvil\t1\t0\n");
   });
 }
 
@@ -56,12 +55,13 @@ void AnvilClient::on_tick() noexcept {
   arm(kAnswerLimit);
 }
 
-std::uint64_t AnvilClient::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
+std::uint64_t AnvilClient::penalty(const IpAddress& ip, std::uint32_t user,
+                                   std::function<void(unsigned)> call) {
   const std::uint64_t id = ++next_;
   const IpAddress key = penalty_key(ip);
   questions_.push_back({id, std::move(call), service_.loop().now(), key});
   WipingBuffer line;
-  wire::TabLine(line, "PENALTY-GET").add(key.text()).end();
+  wire::TabLine(line, "PENALTY-LEVEL").add(key.text()).add(user).end();
   stream_->send(line.view());
   if (!timer_.armed()) arm(kAnswerLimit);
   return id;
@@ -71,7 +71,7 @@ bool AnvilClient::known_clean(const IpAddress& ip) const {
   return clean_.contains(penalty_key(ip), service_.loop().now());
 }
 
-void AnvilClient::raise(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
+void AnvilClient::raise(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user) {
   const IpAddress key = penalty_key(ip);
   clean_.remove(key);
   for (Question& question : questions_) {
@@ -79,7 +79,14 @@ void AnvilClient::raise(const IpAddress& ip, std::uint32_t checksum, unsigned va
   }
   if (!stream_) return;
   WipingBuffer line;
-  wire::TabLine(line, "PENALTY-INC").add(key.text()).add(checksum).add(value).end();
+  wire::TabLine(line, "PENALTY-FAIL").add(key.text()).add(checksum).add(user).end();
+  stream_->send(line.view());
+}
+
+void AnvilClient::forgive(const IpAddress& ip, std::uint32_t user) {
+  if (!stream_) return;
+  WipingBuffer line;
+  wire::TabLine(line, "PENALTY-PASS").add(penalty_key(ip).text()).add(user).end();
   stream_->send(line.view());
 }
 
@@ -95,13 +102,11 @@ void AnvilClient::on_line(io::LineStream& /*stream*/, std::string_view line) {
   const Question question = std::move(questions_.front());
   questions_.pop_front();
   const std::vector<std::string_view> parts = words(line);
-  const auto value = decimal(parts.empty() ? "" : parts[0], 0, 1000);
-  const auto when = decimal(parts.size() < 2 ? "" : parts[1], 0, INT64_MAX);
-  const bool counts =
-      value && when && environment_.unix_time() - static_cast<std::int64_t>(*when) < kDecay;
-  if (value == 0U && !question.raised) clean_.add(question.key, service_.loop().now());
+  const auto level = decimal(parts.empty() ? "" : parts[0], 0, 1000);
+  const auto of_address = decimal(parts.size() < 2 ? "" : parts[1], 0, 1000);
+  if (of_address == 0U && !question.raised) clean_.add(question.key, service_.loop().now());
   if (!question.call) return;
-  question.call(counts ? static_cast<unsigned>(*value) : 0);
+  question.call(static_cast<unsigned>(level.value_or(0)));
 }
 
 void AnvilClient::on_closed(io::LineStream& /*stream*/) {

@@ -14,23 +14,25 @@
 
 namespace postern::auth {
 
-/// Penalties of addresses, kept by anvil: PENALTY-GET and PENALTY-INC. Without anvil there are
+/// Penalties of addresses, kept by anvil: PENALTY-LEVEL, -FAIL and -PASS. Without anvil there are
 /// none; a connection that is lost is tried again every ten seconds, and logins go on meanwhile.
 class AnvilClient final : private io::LineStream::Owner {
  public:
-  AnvilClient(service::Service& service, Environment& environment)
-      : service_(service), environment_(environment) {}
+  explicit AnvilClient(service::Service& service) : service_(service) {}
   ~AnvilClient();
   AnvilClient(const AnvilClient&) = delete;
   AnvilClient& operator=(const AnvilClient&) = delete;
 
   void start();
   bool connected() const noexcept { return stream_ != nullptr; }
-  /// The penalty of an address (IPv6: of its /48) after decay; 0 when anvil does not say so soon.
-  std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call);
+  /// What is held against an address (IPv6: its /48) when that user logs in; 0 when anvil does not
+  /// say so soon.
+  std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
+                        std::function<void(unsigned)> call);
   /// True if anvil said just now that the address has none: no need to ask.
   bool known_clean(const IpAddress& ip) const;
-  void raise(const IpAddress& ip, std::uint32_t checksum, unsigned value);
+  void raise(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user);
+  void forgive(const IpAddress& ip, std::uint32_t user);
   void cancel(std::uint64_t id) noexcept;
 
  private:
@@ -48,7 +50,6 @@ class AnvilClient final : private io::LineStream::Owner {
   void arm(io::Milliseconds wait);
 
   service::Service& service_;
-  Environment& environment_;
   std::unique_ptr<io::LineStream> stream_;
   std::deque<Question> questions_;
   CleanAddresses clean_;

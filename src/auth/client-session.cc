@@ -1,13 +1,9 @@
 #include "auth/client-session.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <array>
-#include <cstring>
 
+#include "auth/guess-keys.h"
 #include "auth/reply.h"
 #include "lib/text.h"
 #include "wire/tab-line.h"
@@ -25,7 +21,6 @@ unsigned penalty_seconds(unsigned penalty) noexcept {
   constexpr std::array<unsigned, 4> kSteps{0, 4, 8, 15};
   return kSteps[std::min<std::size_t>(penalty, kSteps.size() - 1)];
 }
-constexpr unsigned kMaxPenalty = 4;
 
 /// A line that nobody expected, for the log: only its beginning, as what follows may be a password
 /// in any dress.
@@ -204,31 +199,6 @@ void ClientSession::on_auth(std::string_view args) {
     }
     exchange.has_first = true;
   }
-  const wire::AuthProperties& properties = exchange.request->properties();
-  if (!environment_.counts_penalties() || properties.no_penalty || !properties.rip ||
-      environment_.known_without_penalty(properties.rip)) {
-    return begin(exchange);
-  }
-  exchange.phase = Phase::penalty;
-  arm_sweep();
-  exchange.timer = environment_.penalty(properties.rip, [this, id = command.id](unsigned penalty) {
-    Exchange& e = exchanges_.at(id);
-    e.penalty = penalty;
-    e.timer = 0;
-    Milliseconds wait = std::chrono::seconds(penalty_seconds(penalty));
-    if (minor_ < 2 && e.request->properties().service == "smtp") {
-      wait = std::min(wait, kMaxSmtpWait - e.request->settings().auth_failure_delay);
-    }
-    if (wait <= Milliseconds(0)) return begin(e);
-    e.timer = environment_.after(wait, [this, id] {
-      Exchange& waited = exchanges_.at(id);
-      waited.timer = 0;
-      begin(waited);
-    });
-  });
-}
-
-void ClientSession::begin(Exchange& exchange) {
   if (!exchange.has_first) return step(exchange, std::nullopt);
   const Secret first = std::move(exchange.first);
   step(exchange, first.reveal());
@@ -313,6 +283,45 @@ void ClientSession::verify(Exchange& exchange) {
   }
   exchange.mech.reset();
   arm_sweep();
+  wait_for_penalty(exchange);
+}
+
+/// Earlier failures from its address make a login wait before anybody looks whether it is right.
+void ClientSession::wait_for_penalty(Exchange& exchange) {
+  const wire::AuthProperties& properties = exchange.request->properties();
+  if (!environment_.counts_penalties() || properties.no_penalty || !properties.rip) {
+    return check(exchange);
+  }
+  // Now, as a database may give the user another name.
+  exchange.user = user_key(exchange.request->user());
+  if (environment_.known_without_penalty(properties.rip)) return check(exchange);
+  exchange.phase = Phase::penalty;
+  exchange.timer =
+      environment_.penalty(properties.rip, exchange.user,
+                           [this, id = exchange.id](unsigned level) { on_penalty(id, level); });
+}
+
+void ClientSession::on_penalty(std::uint32_t id, unsigned level) {
+  Exchange& exchange = exchanges_.at(id);
+  exchange.timer = 0;
+  exchange.penalised = level > 0;
+  Milliseconds wait = std::chrono::seconds(penalty_seconds(level));
+  if (minor_ < 2 && exchange.request->properties().service == "smtp") {
+    wait = std::min(wait, kMaxSmtpWait - exchange.request->settings().auth_failure_delay);
+  }
+  if (wait <= Milliseconds(0)) return check(exchange);
+  exchange.waited = wait;
+  exchange.timer = environment_.after(wait, [this, id] {
+    Exchange& waited = exchanges_.at(id);
+    waited.timer = 0;
+    check(waited);
+  });
+}
+
+void ClientSession::check(Exchange& exchange) {
+  Request& request = *exchange.request;
+  sasl::Credentials& credentials = exchange.credentials;
+  exchange.phase = Phase::lookup;
   if (credentials.proof) return request.prove(std::move(credentials.proof), login_);
   request.authenticate(std::move(credentials.password), login_);
 }
@@ -335,7 +344,9 @@ void ClientSession::on_passdb_done(Request& request, PassdbResult result) {
   Exchange* exchange = find(request);
   if (exchange == nullptr) return;
   if (result != PassdbResult::ok) return fail(*exchange, result);
-  if (exchange->penalty > 0) environment_.raise_penalty(request.properties().rip, 0, 0);
+  if (exchange->penalised) {
+    environment_.forgive(request.properties().rip, exchange->user);
+  }
   const std::size_t from = output().size();
   write_ok(output(), exchange->id, request, login_);
   debug_out(from);
@@ -357,8 +368,11 @@ void ClientSession::fail(Exchange& exchange, PassdbResult result) {
   const bool no_delay = exchange.request->no_delay();
   if (!internal && !no_delay && environment_.counts_penalties() && !properties.no_penalty &&
       properties.rip) {
-    environment_.raise_penalty(properties.rip, checksum(*exchange.request),
-                               std::min(exchange.penalty + 1, kMaxPenalty));
+    const Request& request = *exchange.request;
+    environment_.raise_penalty(
+        properties.rip,
+        request.has_password() ? guess_key(request.user(), request.password().reveal()) : 0,
+        exchange.user);
   }
   exchange.request->log_failure(result);
   exchange.phase = Phase::failed;
@@ -386,7 +400,7 @@ Milliseconds ClientSession::failure_wait(const Exchange& exchange, bool internal
   Milliseconds spent =
       std::chrono::duration_cast<Milliseconds>(environment_.now() - exchange.began);
   // What the penalty took is on top.
-  spent -= std::min<Milliseconds>(spent, std::chrono::seconds(penalty_seconds(exchange.penalty)));
+  spent -= std::min(spent, exchange.waited);
   return wait - spent;
 }
 
@@ -467,30 +481,6 @@ void ClientSession::sweep() {
     if (phase == Phase::lookup || phase == Phase::penalty) fail_now(id, "temp_fail", {});
   }
   if (!exchanges_.empty()) arm_sweep();
-}
-
-/// Tells a repeated guess from a new one; 0 where no password was seen, so that each try counts.
-/// Keyed, so that whoever sees what anvil holds cannot try passwords against it.
-std::uint32_t ClientSession::checksum(const Request& request) {
-  if (!request.has_password()) return 0;
-  constexpr std::size_t kKey = 32;
-  static const std::array<unsigned char, kKey> key = [] {
-    std::array<unsigned char, kKey> random{};
-    if (RAND_priv_bytes(random.data(), kKey) != 1) random.fill(0);
-    return random;
-  }();
-  WipingBuffer guess(request.user());
-  guess.append(std::string_view("\0", 1)).append(request.password().reveal());
-  const void* const bytes = guess.view().data();
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  if (HMAC(EVP_sha256(), key.data(), kKey, static_cast<const unsigned char*>(bytes), guess.size(),
-           digest.data(), &size) == nullptr) {
-    return 0;  // counts as a new one
-  }
-  std::uint32_t out = 0;
-  std::memcpy(&out, digest.data(), sizeof out);
-  return out;
 }
 
 }  // namespace postern::auth

@@ -56,10 +56,12 @@ class ClientSession final : public LineSession, private Request::Owner {
     const sasl::ServerMechRow* row = nullptr;
     sasl::Credentials credentials;
     bool has_first = false;
-    Secret first;  // the initial response while the penalty is waited for
+    Secret first;  // the initial response until the mechanism begins
     TimePoint began;
     TimePoint deadline;
-    unsigned penalty = 0;
+    std::uint32_t user = 0;  // user_key() of who is asked for; 0: it did not come so far
+    bool penalised = false;
+    Milliseconds waited{0};  // for the penalty
     std::uint64_t timer = 0;
   };
 
@@ -67,9 +69,11 @@ class ClientSession final : public LineSession, private Request::Owner {
   void on_auth(std::string_view args);
   void on_continue(std::string_view args);
   void on_cancel(std::string_view args);
-  void begin(Exchange& exchange);
   void step(Exchange& exchange, std::optional<std::string_view> response);
   void verify(Exchange& exchange);
+  void wait_for_penalty(Exchange& exchange);
+  void on_penalty(std::uint32_t id, unsigned level);
+  void check(Exchange& exchange);
   void send_continue(Exchange& exchange, std::string_view challenge);
   /// Wrong, refused or impossible: answers after the failure delay.
   void fail(Exchange& exchange, PassdbResult result);
@@ -84,7 +88,6 @@ class ClientSession final : public LineSession, private Request::Owner {
   void sweep();
   void protocol_error(std::string_view text);
   void debug_out(std::size_t from);
-  static std::uint32_t checksum(const Request& request);
 
   ServerContext& server_;
   Environment& environment_;

@@ -51,13 +51,18 @@ class Environment {
   virtual std::uint64_t verify(HashJob job, std::function<void(VerifyResult)> call) = 0;
   virtual std::uint64_t resolve(const std::string& name, Milliseconds timeout,
                                 std::function<void(Result<std::vector<IpAddress>>)> call) = 0;
-  /// The penalty of an address in seconds to wait, 0 if nobody counts them.
+  // Penalties (anvil/penalties.h says how they come and go).
   virtual bool counts_penalties() const noexcept = 0;
-  virtual std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call) = 0;
-  /// True if the answer of penalty() would be 0 for certain.
+  /// What is held against an address when that user logs in: a level, 0 if nobody counts them.
+  /// @param user  user_key() of the name
+  virtual std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
+                                std::function<void(unsigned)> call) = 0;
+  /// True if the answer of penalty() would be 0 for certain, whoever the user.
   virtual bool known_without_penalty(const IpAddress& ip) const = 0;
-  /// Sets it to `value`; `checksum` is of what was tried, 0 after a success.
-  virtual void raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) = 0;
+  /// A login failed. @param checksum  guess_key() of what was tried; 0: each try counts
+  virtual void raise_penalty(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user) = 0;
+  /// A login that penalty() had something against was right all the same.
+  virtual void forgive(const IpAddress& ip, std::uint32_t user) = 0;
   /// Of anything above; unknown and used numbers are ignored.
   virtual void cancel(std::uint64_t id) noexcept = 0;
 

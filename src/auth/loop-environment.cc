@@ -13,7 +13,7 @@ LoopEnvironment::LoopEnvironment(service::Service& service)
       resolver_(loop_),
       links_(service),
       pool_(*this, links_, 1),
-      anvil_(service, *this) {
+      anvil_(service) {
   links_.set_pool(pool_);
 }
 
@@ -87,16 +87,22 @@ bool LoopEnvironment::counts_penalties() const noexcept {
   return anvil_.connected();
 }
 
-std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::function<void(unsigned)> call) {
-  return (anvil_.penalty(ip, std::move(call)) << kKindBits) | penalty_question;
+std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::uint32_t user,
+                                       std::function<void(unsigned)> call) {
+  return (anvil_.penalty(ip, user, std::move(call)) << kKindBits) | penalty_question;
 }
 
 bool LoopEnvironment::known_without_penalty(const IpAddress& ip) const {
   return anvil_.known_clean(ip);
 }
 
-void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) {
-  anvil_.raise(ip, checksum, value);
+void LoopEnvironment::raise_penalty(const IpAddress& ip, std::uint32_t checksum,
+                                    std::uint32_t user) {
+  anvil_.raise(ip, checksum, user);
+}
+
+void LoopEnvironment::forgive(const IpAddress& ip, std::uint32_t user) {
+  anvil_.forgive(ip, user);
 }
 
 void LoopEnvironment::cancel(std::uint64_t id) noexcept {

@@ -31,9 +31,11 @@ class LoopEnvironment final : public Environment {
   std::uint64_t resolve(const std::string& name, Milliseconds timeout,
                         std::function<void(Result<std::vector<IpAddress>>)> call) override;
   bool counts_penalties() const noexcept override;
-  std::uint64_t penalty(const IpAddress& ip, std::function<void(unsigned)> call) override;
+  std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
+                        std::function<void(unsigned)> call) override;
   bool known_without_penalty(const IpAddress& ip) const override;
-  void raise_penalty(const IpAddress& ip, std::uint32_t checksum, unsigned value) override;
+  void raise_penalty(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user) override;
+  void forgive(const IpAddress& ip, std::uint32_t user) override;
   void cancel(std::uint64_t id) noexcept override;
   void log(log::Level level, std::string_view text) override;
   void retire(std::unique_ptr<Retirable> object) override;

@@ -52,3 +52,17 @@ def test_an_address_behind_a_balancer_has_its_own_penalty_and_ipv6_counts_by_48(
             assert guess(client, name, f"wrong-{address}")
     wait_for("the penalties", lambda: penalties(postern) == {"192.0.2.1": 1, "2001:db8:1::": 2})
     assert BALANCER not in penalties(postern)
+
+
+def test_a_success_takes_nothing_back_from_those_who_guess_T_NET_09(postern, user):
+    own, own_password = user()
+    victim, password = user()
+    postern.start()
+    for guesses in (1, 2):
+        with Imap(postern.port) as client:
+            assert guess(client, victim, f"wrong-{guesses}-{password}")
+            wait_for("the penalty", lambda: penalties(postern).get("127.0.0.1") == guesses)  # noqa: B023
+        # Between two guesses an account of one's own: the penalty is neither less nor forgotten.
+        with Imap(postern.port) as client:
+            assert client.login(own, own_password).startswith("OK ")
+        assert penalties(postern) == {"127.0.0.1": guesses}

@@ -70,6 +70,22 @@ TEST_F(DialogueTest, KeepsPenalties) {
   EXPECT_EQ(say(two, "PENALTY-DUMP"), "192.0.2.2\t65535\t1000010\t1000010\n\n");
 }
 
+TEST_F(DialogueTest, KeepsLevelsAndWhoIsKnown_T_NET_09) {
+  EXPECT_EQ(say(one, "PENALTY-LEVEL\t192.0.2.1\t7"), "0 0\n");
+  EXPECT_EQ(say(one, "PENALTY-FAIL\t192.0.2.1\t4294967295\t7"), "");
+  EXPECT_EQ(say(two, "PENALTY-FAIL\t192.0.2.1\t0\t7"), "");
+  EXPECT_EQ(say(two, "PENALTY-LEVEL\t192.0.2.1\t7"), "2 2\n");
+  EXPECT_EQ(say(two, "PENALTY-PASS\t192.0.2.1\t8"), "");
+  EXPECT_EQ(say(two, "PENALTY-LEVEL\t192.0.2.1\t8"), "0 2\n");
+  EXPECT_EQ(say(two, "PENALTY-LEVEL\t192.0.2.1\t7"), "2 2\n");
+  EXPECT_EQ(say(two, "PENALTY-DUMP"), "192.0.2.1\t2\t1000000\t1000000\n\n");
+  for (const char* line : {"PENALTY-LEVEL\tip\tx", "PENALTY-LEVEL\tip\t4294967296",
+                           "PENALTY-FAIL\tip\tx\t1", "PENALTY-FAIL\tip\t1\t-1",
+                           "PENALTY-PASS\tip\t", "PENALTY-PASS\tip", "PENALTY-FAIL\tip\t1"}) {
+    EXPECT_TRUE(say(one, line).starts_with("error: Anvil client input error: PENALTY-")) << line;
+  }
+}
+
 TEST_F(DialogueTest, MistakesEndTheConnectionInDovecotsWords) {
   EXPECT_EQ(say(one, "LOOKUP"), "error: Anvil client input error: LOOKUP: Not enough parameters");
   EXPECT_EQ(say(one, "WHAT"), "error: Anvil client input error: Unknown command: WHAT");

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace postern::anvil {
 namespace {
 
@@ -74,6 +76,93 @@ TEST_F(PenaltiesTest, TheTableIsBoundedAndTheOldestGoes) {
   EXPECT_EQ(small.size(), 3U);
   EXPECT_EQ(small.get("0", now).value, 0U);
   EXPECT_EQ(small.get("2", now).value, 1U);
+}
+
+// What auth uses: levels.
+
+constexpr std::uint32_t kAlice = 1, kBob = 2, kMallory = 3;
+
+TEST_F(PenaltiesTest, EachNewGuessIsALevelMoreUpToTheHighest_T_NET_09) {
+  for (std::uint32_t guess = 1; guess <= 10; ++guess) {
+    penalties.fail("ip", guess, kAlice, now + guess);
+    EXPECT_EQ(penalties.level("ip", kAlice, now + guess).user, std::min(guess, 4U));
+  }
+  EXPECT_EQ(penalties.level("other", kAlice, now).user, 0U);
+}
+
+TEST_F(PenaltiesTest, GuessesAtTheSameTimeAllCount_T_NET_09) {
+  for (std::uint32_t guess = 1; guess <= 3; ++guess) penalties.fail("ip", guess, kAlice, now);
+  EXPECT_EQ(penalties.level("ip", kAlice, now).user, 3U);
+}
+
+TEST_F(PenaltiesTest, ASuccessClearsItForItsUserOnly_T_NET_09) {
+  for (std::uint32_t guess = 1; guess <= 4; ++guess) {
+    penalties.fail("ip", guess, kAlice, now);
+    penalties.succeed("ip", kMallory, now);  // who has an account of his own
+  }
+  EXPECT_EQ(penalties.level("ip", kAlice, now).user, 4U) << "reset between two guesses";
+  EXPECT_EQ(penalties.level("ip", kMallory, now).user, 0U);
+  EXPECT_EQ(penalties.level("ip", kMallory, now).address, 4U);
+  EXPECT_EQ(penalties.level("ip", kBob, now).user, 4U);
+}
+
+TEST_F(PenaltiesTest, WhoSharesAnAddressWithAGuesserPaysOnce_T_NET_09) {
+  std::uint32_t guess = 0;
+  for (int minute = 0; minute < 600; ++minute) {
+    penalties.fail("nat", ++guess, kAlice, now + minute * 60);
+    if (minute == 5) penalties.succeed("nat", kBob, now + minute * 60);
+    if (minute >= 5) {
+      EXPECT_EQ(penalties.level("nat", kBob, now + minute * 60).user, 0U) << minute;
+    }
+  }
+}
+
+TEST_F(PenaltiesTest, AGuessAtAKnownUserIsPaidForAgain_T_NET_09) {
+  penalties.fail("ip", 1, kAlice, now);
+  penalties.succeed("ip", kAlice, now);
+  EXPECT_EQ(penalties.level("ip", kAlice, now).user, 0U);
+  penalties.fail("ip", 2, kAlice, now);
+  EXPECT_EQ(penalties.level("ip", kAlice, now).user, 2U);
+}
+
+TEST_F(PenaltiesTest, ALevelFadesEachQuarterOfAnHour_T_NET_09) {
+  for (std::uint32_t guess = 1; guess <= 4; ++guess) penalties.fail("ip", guess, kAlice, now);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 899).user, 4U);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 900).user, 3U);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 1799).user, 3U);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 1800).user, 2U);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 3599).user, 1U);
+  EXPECT_EQ(penalties.level("ip", kBob, now + 3600).user, 0U);
+  EXPECT_EQ(penalties.size(), 0U) << "and is forgotten";
+}
+
+TEST_F(PenaltiesTest, ARepeatedPasswordNeitherRaisesNorKeepsTheLevel_T_NET_10) {
+  penalties.fail("ip", 7, kAlice, now);
+  for (int minute = 1; minute < 30; ++minute) {
+    penalties.fail("ip", 7, kAlice, now + minute * 60);
+    EXPECT_EQ(penalties.level("ip", kAlice, now + minute * 60).user, minute < 15 ? 1U : 0U);
+  }
+}
+
+TEST_F(PenaltiesTest, TheUsersKnownAtAnAddressAreBounded_T_NET_09) {
+  penalties.fail("ip", 1, kAlice, now);
+  for (std::uint32_t user = 100; user < 100 + Penalties::kMostUsers + 1; ++user) {
+    penalties.succeed("ip", user, now);
+  }
+  EXPECT_EQ(penalties.level("ip", 100, now).user, 1U) << "the first one has gone";
+  EXPECT_EQ(penalties.level("ip", 101, now).user, 0U);
+  penalties.succeed("ip", 101, now);  // known already: takes no other's place
+  EXPECT_EQ(penalties.level("ip", 102, now).user, 0U);
+}
+
+TEST_F(PenaltiesTest, ASuccessWhereNothingIsHeldAgainstAnybodyTakesNoRoom) {
+  penalties.succeed("ip", kAlice, now);
+  EXPECT_EQ(penalties.size(), 0U);
+}
+
+TEST_F(PenaltiesTest, AClockSetBackNeitherFadesNorRaises) {
+  penalties.fail("ip", 1, kAlice, now);
+  EXPECT_EQ(penalties.level("ip", kAlice, now - 100'000).user, 1U);
 }
 
 }  // namespace

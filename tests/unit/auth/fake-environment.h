@@ -19,10 +19,16 @@ class FakeEnvironment final : public Environment {
   std::vector<HashJob> jobs;       // all comparisons asked for
   bool hold_hashes = false;        // leave them unanswered
   bool fail_hashes = false;        // as if no worker could be reached
+  Milliseconds hash_time{0};       // of each comparison
   unsigned penalty_value = 0;
   bool penalties = false;
   bool known_clean = false;
-  std::vector<unsigned> raised;
+  struct Raise {
+    std::uint32_t checksum = 0;
+    std::uint32_t user = 0;
+  };
+  std::vector<Raise> raised;
+  std::vector<std::uint32_t> asked, forgiven;  // user_key() of whom
 
   TimePoint now() const noexcept override { return time; }
   std::int64_t unix_time() const noexcept override { return wall; }
@@ -41,7 +47,7 @@ class FakeEnvironment final : public Environment {
     VerifyResult result =
         fail_hashes ? VerifyResult{Verdict::failed, "no worker"}
                     : verify_password(*job.scheme, job.stored.reveal(), job.password.reveal());
-    return add(time, [call = std::move(call), result] { call(result); });
+    return add(time + hash_time, [call = std::move(call), result] { call(result); });
   }
   std::uint64_t resolve(const std::string& name, Milliseconds /*timeout*/,
                         std::function<void(Result<std::vector<IpAddress>>)> call) override {
@@ -52,13 +58,16 @@ class FakeEnvironment final : public Environment {
     return add(time, [call = std::move(call), found = it->second] { call(found); });
   }
   bool counts_penalties() const noexcept override { return penalties; }
-  std::uint64_t penalty(const IpAddress& /*ip*/, std::function<void(unsigned)> call) override {
+  std::uint64_t penalty(const IpAddress& /*ip*/, std::uint32_t user,
+                        std::function<void(unsigned)> call) override {
+    asked.push_back(user);
     return add(time, [call = std::move(call), value = penalty_value] { call(value); });
   }
   bool known_without_penalty(const IpAddress& /*ip*/) const override { return known_clean; }
-  void raise_penalty(const IpAddress& /*ip*/, std::uint32_t /*checksum*/, unsigned value) override {
-    raised.push_back(value);
+  void raise_penalty(const IpAddress& /*ip*/, std::uint32_t checksum, std::uint32_t user) override {
+    raised.push_back({checksum, user});
   }
+  void forgive(const IpAddress& /*ip*/, std::uint32_t user) override { forgiven.push_back(user); }
   void cancel(std::uint64_t id) noexcept override { pending_.erase(id); }
   void log(log::Level level, std::string_view text) override {
     lines.push_back(std::string(log::level_name(level)) + ": " + std::string(text));

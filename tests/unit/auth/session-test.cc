@@ -85,7 +85,7 @@ TEST_F(AuthServer, ASlowHashDelaysNobodyElse) {
   EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=slow"}));
 }
 
-TEST_F(AuthServer, AnUnknownUserTakesAsLongAsAKnownOne) {
+TEST_F(AuthServer, AnUnknownUserTakesAsLongAsAKnownOne_T_NET_11) {
   start(
       "slow:{SHA512-CRYPT}$6$abc$IdWKNKTJEb8LxY7CGg8YBXlvtfZzFw7Mp/"
       "r6niK9YB2mdvgY..TKjv1T..8RadRt2qvUHYRLr/TsVArtr91iR1\n");
@@ -94,6 +94,77 @@ TEST_F(AuthServer, AnUnknownUserTakesAsLongAsAKnownOne) {
   EXPECT_EQ(server_->env.jobs.size(), 2U);
   server_->env.advance(seconds(3));
   EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow", "FAIL\t2\tuser=nobody"}));
+}
+
+TEST_F(AuthServer, AnUnknownUserCostsTheCostliestHashInUse_T_NET_11) {
+  constexpr std::string_view kSha = "{SHA512-CRYPT}$6$rounds=1000$abc$x";
+  constexpr std::string_view kBcrypt =
+      "{BLF-CRYPT}$2y$04$eZ4Qw3JqQCzU9e0gVuXbUuV9VbG0vQ8O1u7m8m1S2dYcVd3Zc1n5y";
+  start("sha:" + std::string(kSha) + "\nbcrypt:" + std::string(kBcrypt) + "\nplain:{PLAIN}x\n");
+  const auto& jobs = server_->env.jobs;
+  auth(1, "sha", "wrong");
+  auth(2, "nobody", "wrong");
+  ASSERT_EQ(jobs.size(), 2U);
+  EXPECT_EQ(jobs[1].scheme->name, "SHA512-CRYPT");
+  auth(3, "bcrypt", "wrong");
+  // What came last is cheaper, or none at all.
+  auth(4, "sha", "wrong");
+  auth(5, "plain", "wrong");
+  auth(6, "nobody", "wrong");
+  ASSERT_EQ(jobs.size(), 5U);
+  EXPECT_EQ(jobs[4].scheme->name, "BLF-CRYPT");
+  EXPECT_EQ(jobs[4].client, "192.0.2.9") << "in the queue of its address, like any other";
+}
+
+TEST_F(AuthServer, AnUnknownUserIsToldByNoWordOrClock_T_NET_11) {
+  start(
+      "slow:{SHA512-CRYPT}$6$abc$IdWKNKTJEb8LxY7CGg8YBXlvtfZzFw7Mp/"
+      "r6niK9YB2mdvgY..TKjv1T..8RadRt2qvUHYRLr/TsVArtr91iR1\n");
+  auth(1, "slow", "wrong");
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow"}));
+  // At any moment within a second, and not all at the same time: two seconds from each one's own.
+  for (const int phase : {0, 1, 250, 499, 500, 501, 999}) {
+    server_->env.advance(std::chrono::milliseconds(phase));
+    const std::string known = std::to_string(phase * 2 + 10);
+    const std::string unknown = std::to_string(phase * 2 + 11);
+    auth(static_cast<unsigned>(phase * 2 + 10), "slow", "wrong");
+    server_->env.advance(std::chrono::milliseconds(300));
+    auth(static_cast<unsigned>(phase * 2 + 11), "none", "wrong");
+    server_->env.advance(std::chrono::milliseconds(1699));
+    EXPECT_TRUE(replies().empty()) << phase;
+    server_->env.advance(std::chrono::milliseconds(1));
+    EXPECT_EQ(replies(), (Lines{"FAIL\t" + known + "\tuser=slow"})) << phase;
+    server_->env.advance(std::chrono::milliseconds(299));
+    EXPECT_TRUE(replies().empty()) << phase;
+    server_->env.advance(std::chrono::milliseconds(1));
+    EXPECT_EQ(replies(), (Lines{"FAIL\t" + unknown + "\tuser=none"})) << phase;
+  }
+}
+
+TEST_F(AuthServer, TheTimeOfTheHashIsWithinTheDelay_T_NET_11) {
+  start("slow:{SHA512-CRYPT}$6$rounds=1000$abc$x\nplain:{PLAIN}x\n");
+  server_->env.hash_time = std::chrono::milliseconds(700);
+  auth(1, "slow", "wrong");
+  auth(2, "none", "wrong");   // after the costly one was seen
+  auth(3, "plain", "wrong");  // known, and costs nothing
+  server_->env.advance(std::chrono::milliseconds(1999));
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(replies().size(), 3U);
+}
+
+TEST_F(AuthServer, AFailedWorkerTellsNobodyWhichUsersThereAre_T_NET_11) {
+  start("slow:{SHA512-CRYPT}$6$rounds=1000$abc$x\n");
+  auth(1, "slow", "wrong");
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=slow"}));
+  server_->env.fail_hashes = true;
+  auth(2, "slow", "wrong");
+  auth(3, "none", "wrong");
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies(),
+            (Lines{"FAIL\t2\tuser=slow\tcode=temp_fail", "FAIL\t3\tuser=none\tcode=temp_fail"}));
 }
 
 TEST_F(AuthServer, AFailedWorkerIsNeverAWrongPassword) {
@@ -452,7 +523,7 @@ TEST_F(AuthServer, AServiceMayHaveAFailureDelayOfItsOwn) {
   EXPECT_EQ(replies(), (Lines{"FAIL\t1\tuser=a"}));
 }
 
-TEST_F(AuthServer, PenaltiesDelayAndAreRaisedByFailures) {
+TEST_F(AuthServer, PenaltiesDelayAndAreRaisedByFailures_T_NET_09) {
   start("a:{PLAIN}x\n");
   server_->env.penalties = true;
   server_->env.penalty_value = 1;
@@ -460,13 +531,67 @@ TEST_F(AuthServer, PenaltiesDelayAndAreRaisedByFailures) {
   EXPECT_TRUE(replies().empty());
   server_->env.advance(seconds(4));
   EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a"}));
-  EXPECT_EQ(server_->env.raised, (std::vector<unsigned>{0}));
+  EXPECT_TRUE(server_->env.raised.empty());
+  EXPECT_EQ(server_->env.forgiven, server_->env.asked) << "for that user alone";
   auth(2, "a", "wrong");
   server_->env.advance(seconds(7));
   EXPECT_EQ(replies(), (Lines{"FAIL\t2\tuser=a"}));
-  EXPECT_EQ(server_->env.raised, (std::vector<unsigned>{0, 2}));
+  ASSERT_EQ(server_->env.raised.size(), 1U);
+  EXPECT_EQ(server_->env.raised[0].user, server_->env.asked[1]);
   auth(3, "a", "x", "\tno-penalty");
   EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=a"}));
+  EXPECT_EQ(server_->env.forgiven.size(), 1U);
+}
+
+TEST_F(AuthServer, ThePenaltysStepsAreFourEightAndFifteenSeconds_T_NET_09) {
+  start("a:{PLAIN}x\n");
+  server_->env.penalties = true;
+  const std::pair<unsigned, int> steps[] = {{0, 0}, {1, 4}, {2, 8}, {3, 15}, {4, 15}, {1000, 15}};
+  std::uint32_t id = 0;
+  for (const auto& [level, wait] : steps) {
+    server_->env.penalty_value = level;
+    auth(++id, "a", "x");
+    server_->env.run();
+    if (wait > 0) {
+      server_->env.advance(seconds(wait - 1));
+      EXPECT_TRUE(replies().empty()) << level;
+      server_->env.advance(seconds(1));
+    }
+    EXPECT_EQ(replies(), (Lines{"OK\t" + std::to_string(id) + "\tuser=a"})) << level;
+  }
+}
+
+TEST_F(AuthServer, APenaltyIsAskedForTheUserHoweverTheNameComes_T_NET_09) {
+  TestConfig config;
+  config.settings = {{"auth_mechanisms", "plain login"}};
+  config.passdbs = {{{"driver", "static"}, {"args", "password=x"}}};
+  start(config);
+  server_->env.penalties = true;
+  auth(1, "a", "x");
+  client_->feed("AUTH\t2\tLOGIN\tservice=imap\trip=192.0.2.1\n");
+  client_->feed("CONT\t2\t" + base64_encode("a") + "\n");
+  client_->feed("CONT\t2\t" + base64_encode("x") + "\n");
+  auth(3, "b", "x");
+  server_->env.run();
+  const auto& asked = server_->env.asked;
+  ASSERT_EQ(asked.size(), 3U);
+  EXPECT_EQ(asked[0], asked[1]);
+  EXPECT_NE(asked[0], asked[2]);
+}
+
+TEST_F(AuthServer, ARepeatedGuessHasTheSameChecksumAndAnotherOneAnother_T_NET_10) {
+  start("a:{PLAIN}x\n");
+  server_->env.penalties = true;
+  auth(1, "a", "one");
+  auth(2, "a", "one");
+  auth(3, "a", "two");
+  auth(4, "b", "one");
+  server_->env.advance(seconds(20));
+  const auto& raised = server_->env.raised;
+  ASSERT_EQ(raised.size(), 4U);
+  EXPECT_EQ(raised[0].checksum, raised[1].checksum);
+  EXPECT_NE(raised[0].checksum, raised[2].checksum);
+  EXPECT_NE(raised[0].checksum, raised[3].checksum);
 }
 
 TEST_F(AuthServer, AnAddressKnownToHaveNoPenaltyIsNotAskedAbout) {

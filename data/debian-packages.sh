@@ -12,7 +12,7 @@ packages_test=(libgtest-dev libgmock-dev ccache clang clang-format clang-tidy py
 # To test it with servers.
 packages_servers=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-managesieved curl openssl
   haproxy isync libsasl2-modules fetchmail fail2ban libnet-ssleay-perl msmtp swaks sqlite3 procps python3-pytest python3-pytest-xdist
-  python3-cryptography python3-sievelib sieve-connect testssl.sh sslscan)
+  python3-cryptography python3-sievelib sieve-connect testssl.sh sslscan strace)
 
 # packages_missing NAME...: prints those that are not installed, one a line.
 packages_missing() {

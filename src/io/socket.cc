@@ -1,6 +1,7 @@
 #include "io/socket.h"
 
 #include <netinet/tcp.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -56,13 +57,41 @@ bool belongs_to_a_lost_connection(int error) noexcept {
 }  // namespace
 
 Result<Accepted> accept_connection(int listener) {
-  while (true) {
+  // Strangers make connections and break them off: however many do, the process does other things.
+  constexpr unsigned kMostLost = 16;
+  for (unsigned lost = 0;; ++lost) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     const int fd = accept4(listener, generic(address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) return Accepted{UniqueFd(fd), Endpoint::from_sockaddr(address)};
-    if (!belongs_to_a_lost_connection(errno)) return system_error("accept", errno);
+    if (!belongs_to_a_lost_connection(errno) || lost == kMostLost) {
+      return system_error("accept", errno);
+    }
   }
+}
+
+bool is_out_of_descriptors(int error) noexcept {
+  return error == EMFILE || error == ENFILE;
+}
+
+void ReserveDescriptor::hold() noexcept {
+  // Not another name of something open: that would not be one of the system's.
+  if (!fd_) fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+unsigned ReserveDescriptor::refuse(int listener, std::string_view sentence) noexcept {
+  fd_.reset();
+  unsigned refused = 0;
+  for (; refused < kAtOnce; ++refused) {
+    const UniqueFd client(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!client) break;
+    if (sentence.empty()) continue;
+    // A fresh socket's buffer takes a line; if not, the client sees just the end.
+    [[maybe_unused]] const ssize_t sent =
+        send(client.get(), sentence.data(), sentence.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  hold();
+  return refused;
 }
 
 Endpoint local_endpoint(int fd) {

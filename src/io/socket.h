@@ -33,8 +33,28 @@ struct Accepted {
   Endpoint remote;  // no address for a UNIX socket
 };
 /// Accepts one connection. An Error with EAGAIN when nobody waits; with EMFILE/ENFILE when out of
-/// descriptors. A peer that left meanwhile is skipped.
+/// descriptors. A peer that left meanwhile is skipped, a few of them at most: then its own error is
+/// the answer (ECONNABORTED …), and there may be more in the queue.
 Result<Accepted> accept_connection(int listener);
+/// The process or the system is out of descriptors.
+bool is_out_of_descriptors(int error) noexcept;
+
+/// A descriptor held so that somebody can still be told when there are no more. Copies of the
+/// process have it, too.
+class ReserveDescriptor {
+ public:
+  /// Takes it, unless it is held already or cannot be had.
+  void hold() noexcept;
+  /// Accepts who waits at `listener`, one after the other and at most kAtOnce; sends `sentence`,
+  /// which may be empty, and closes. Never waits. Needs no other descriptor than this one.
+  /// @return how many
+  unsigned refuse(int listener, std::string_view sentence) noexcept;
+
+  static constexpr unsigned kAtOnce = 64;  // clients
+
+ private:
+  UniqueFd fd_;
+};
 /// The address the peer connected to.
 Endpoint local_endpoint(int fd);
 Endpoint remote_endpoint(int fd);

@@ -17,7 +17,6 @@ namespace postern::master {
 namespace {
 
 constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
-constexpr unsigned kRefuseAtOnce = 64;
 
 Status set_option(int fd, int level, int name, const char* what) {
   const int on = 1;
@@ -199,17 +198,6 @@ unsigned Listener::backlog() const noexcept {
   // On a listening socket tcpi_unacked is the length of the accept queue.
   if (getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 1;
   return std::max(1U, static_cast<unsigned>(info.tcpi_unacked));
-}
-
-void Listener::refuse(std::string_view sentence) const noexcept {
-  for (unsigned i = 0; i < kRefuseAtOnce; ++i) {
-    const UniqueFd client(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!client) return;
-    if (sentence.empty()) continue;
-    // A fresh socket's buffer takes a line; if not, the client sees just the end.
-    [[maybe_unused]] const ssize_t sent =
-        send(client.get(), sentence.data(), sentence.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  }
 }
 
 Listeners open_listeners(const std::vector<ListenerSpec>& specs, const Listeners& old,

@@ -52,8 +52,6 @@ class Listener {
   const ListenerSpec& spec() const noexcept { return spec_; }
   /// How many connections wait to be accepted, at least 1; for a UNIX socket always 1.
   unsigned backlog() const noexcept;
-  /// Accepts whoever waits, sends `sentence` (may be empty) and closes. Never waits.
-  void refuse(std::string_view sentence) const noexcept;
 
  private:
   explicit Listener(ListenerSpec spec) : spec_(std::move(spec)) {}

@@ -20,6 +20,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "wire/channel.h"
+#include "wire/refusal.h"
 
 namespace postern::master {
 namespace {
@@ -59,20 +60,6 @@ rlim_t files_for(const config::ServiceSettings& settings) {
   return std::min<rlim_t>(limit.rlim_max, many ? config::kMostDescriptors : 1024);
 }
 
-/// What a newcomer reads who cannot be served, in the protocol's own form.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kRefusals{
-    {{"imap", "* BYE [UNAVAILABLE] Too many connections, try again later.\r\n"},
-     {"pop3", "-ERR [SYS/TEMP] Too many connections, try again later.\r\n"},
-     {"submission", "421 4.3.2 Too many connections, try again later.\r\n"},
-     {"sieve", "BYE (TRYLATER) \"Too many connections, try again later.\"\r\n"}}};
-
-std::string_view refusal(std::string_view protocol) {
-  for (const auto& [name, text] : kRefusals) {
-    if (name == protocol) return text;
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::shared_ptr<LogPipe>> make_log_pipe(std::string prefix) {
@@ -90,6 +77,7 @@ ServiceRun::ServiceRun(io::Loop& loop, Host& host, ServiceSetup setup)
   wake_.start(loop_, io::Callback<>::to<&ServiceRun::step>(*this));
   lost_.start(loop_, io::Callback<>::to<&ServiceRun::on_lost_deadline>(*this));
   unmade_settled_.start(loop_, io::Callback<>::to<&ServiceRun::settle_unmade>(*this));
+  if (!setup_.settings.protocol.empty()) reserve_.hold();
   for (const auto& listener : setup_.listeners) {
     auto watch = std::make_unique<io::FdWatch>();
     watch->start(loop_, listener->fd(), io::Callback<unsigned>::to<&ServiceRun::on_waiting>(*this));
@@ -127,8 +115,9 @@ void ServiceRun::carry_out(const Plan& plan) noexcept {
   if (plan.refuse) {
     for (std::size_t i = 0; i < setup_.listeners.size(); i++) {
       // In the clear only where the client expects it so.
-      setup_.listeners[i]->refuse(setup_.sockets[i].ssl ? std::string_view{}
-                                                        : refusal(setup_.settings.protocol));
+      reserve_.refuse(setup_.listeners[i]->fd(), setup_.sockets[i].ssl
+                                                     ? std::string_view{}
+                                                     : wire::refusal(setup_.settings.protocol));
     }
   }
   watch_listeners(plan.watch_listeners);

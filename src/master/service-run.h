@@ -13,6 +13,7 @@
 
 #include "config/snapshot.h"
 #include "io/loop.h"
+#include "io/socket.h"
 #include "lib/handle.h"
 #include "master/child.h"
 #include "master/listener.h"
@@ -124,6 +125,7 @@ class ServiceRun final : private Child::Owner {
   ServiceMachine machine_;
   std::map<ProcessId, std::unique_ptr<Child>> children_;
   std::vector<std::unique_ptr<io::FdWatch>> listener_watches_;
+  io::ReserveDescriptor reserve_;  // for those who are told that there is no room
   io::Timer wake_;
   io::Timer lost_;                 // until children that closed their channel must be gone
   std::vector<ProcessId> unmade_;  // copies that ended, or never were, before a word of theirs

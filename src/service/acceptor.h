@@ -18,8 +18,9 @@ class Acceptor {
     /// False: no more connections for now; the owner calls watch(false), or close().
     virtual bool may_accept() noexcept = 0;
     virtual void on_connection(std::size_t index, io::Accepted connection) noexcept = 0;
-    /// accept() failed for want of descriptors or memory, or for a reason nobody foresaw.
-    virtual void on_accept_failed(const Error& error) noexcept = 0;
+    /// accept() failed for want of descriptors or memory, for many connections that were lost
+    /// before it, or for a reason nobody foresaw.
+    virtual void on_accept_failed(std::size_t index, const Error& error) noexcept = 0;
   };
 
   Acceptor(Owner& owner, std::size_t index, UniqueFd fd)
@@ -28,6 +29,7 @@ class Acceptor {
   /// Whether to accept at all.
   void watch(io::Loop& loop, bool on);
   void close() noexcept;
+  int fd() const noexcept { return fd_.get(); }
 
  private:
   void on_ready(unsigned what) noexcept;

@@ -41,7 +41,7 @@ class ServiceImpl : private Acceptor::Owner {
   // Acceptor::Owner
   bool may_accept() noexcept override { return ready_ && !draining && available() > 0; }
   void on_connection(std::size_t index, io::Accepted connection) noexcept override;
-  void on_accept_failed(const Error& error) noexcept override;
+  void on_accept_failed(std::size_t index, const Error& error) noexcept override;
 
   void load_settings(std::string_view name);
   void take_listeners();
@@ -79,6 +79,7 @@ class ServiceImpl : private Acceptor::Owner {
   Handler* handler_ = nullptr;
   Channel channel_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  io::ReserveDescriptor reserve_;
   std::unordered_map<std::uint64_t, std::function<void(Result<UniqueFd>)>> connects_;
   std::uint64_t last_connect_ = 0;
   io::Deferred failed_connects_;

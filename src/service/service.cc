@@ -17,6 +17,7 @@
 #include "service/privilege.h"
 #include "service/service-impl.h"
 #include "wire/channel.h"
+#include "wire/refusal.h"
 #include "wire/tab-line.h"
 
 namespace postern::service {
@@ -101,6 +102,7 @@ void ServiceImpl::take_listeners() {
     adopt(fd);
     acceptors_.push_back(std::make_unique<Acceptor>(self, i, UniqueFd(fd)));
   }
+  if (!acceptors_.empty() && !settings.protocol.empty()) reserve_.hold();
 }
 
 void ServiceImpl::confine_or_die() {
@@ -252,8 +254,16 @@ void ServiceImpl::on_connection(std::size_t index, io::Accepted connection) noex
   if (last) drain();
 }
 
-void ServiceImpl::on_accept_failed(const Error& error) noexcept {
-  log::error("{} (trying again in a second)", error.text);
+/// However many wait, and whether or not a connection of ours ends: it goes on in a second.
+void ServiceImpl::on_accept_failed(std::size_t index, const Error& error) noexcept {
+  unsigned told = 0;
+  // Programs of ours wait.
+  if (!settings.protocol.empty() && io::is_out_of_descriptors(error.code)) {
+    const std::string_view word =
+        listeners[index].ssl ? std::string_view{} : wire::refusal(settings.protocol);
+    told = reserve_.refuse(acceptors_[index]->fd(), word);
+  }
+  log::error("{} ({} refused, trying again in a second)", error.text, told);
   accepting_paused_ = true;
   watch_listeners();
   accept_timer_.start(loop, io::Callback<>::to<&ServiceImpl::on_accept_again>(*this));
@@ -261,6 +271,7 @@ void ServiceImpl::on_accept_failed(const Error& error) noexcept {
 }
 
 void ServiceImpl::on_accept_again() noexcept {
+  if (!settings.protocol.empty()) reserve_.hold();  // should it have been lost
   accepting_paused_ = false;
   watch_listeners();
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,6 +48,63 @@ TEST(Socket, SaysThatNobodyWaits) {
   const auto accepted = accept_connection(listener.get());
   ASSERT_FALSE(accepted.ok());
   EXPECT_EQ(accepted.error().code, EAGAIN);
+}
+
+/// Lowers the limit of open files to what is open, until it goes.
+struct NoMoreFiles {
+  rlimit before{};
+  NoMoreFiles() {
+    const UniqueFd lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit now{static_cast<rlim_t>(lowest.get()), before.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &now), 0);
+  }
+  ~NoMoreFiles() { setrlimit(RLIMIT_NOFILE, &before); }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+};
+
+std::string all_of(int fd) {
+  std::string out;
+  char text[100];
+  ssize_t n = 0;
+  while ((n = read(fd, text, sizeof text)) > 0) out.append(text, static_cast<std::size_t>(n));
+  return out;
+}
+
+UniqueFd connected_to(const UniqueFd& listener) {
+  auto client = connect_tcp(local_endpoint(listener.get()), {});
+  EXPECT_TRUE(client.ok());
+  const int flags = fcntl(client.value().get(), F_GETFL);
+  EXPECT_EQ(fcntl(client.value().get(), F_SETFL, flags & ~O_NONBLOCK), 0);
+  return std::move(client.value());
+}
+
+TEST(ReserveDescriptor, LetsSomebodyBeToldWhenThereAreNoneLeft_T_NET_06) {
+  const UniqueFd listener = listen_on("127.0.0.1");
+  const UniqueFd one = connected_to(listener);
+  const UniqueFd two = connected_to(listener);
+  const UniqueFd three = connected_to(listener);
+  ReserveDescriptor reserve;
+  reserve.hold();
+  {
+    const NoMoreFiles none;
+    const auto accepted = accept_connection(listener.get());
+    ASSERT_FALSE(accepted.ok());
+    EXPECT_TRUE(is_out_of_descriptors(accepted.error().code));
+    ReserveDescriptor empty;
+    empty.hold();
+    EXPECT_EQ(empty.refuse(listener.get(), "no\n"), 0U) << "there is none to give";
+    EXPECT_EQ(reserve.refuse(listener.get(), "full\n"), 3U);
+    EXPECT_EQ(reserve.refuse(listener.get(), "full\n"), 0U) << "nobody waits";
+  }
+  for (const UniqueFd* fd : {&one, &two, &three}) EXPECT_EQ(all_of(fd->get()), "full\n");
+  const UniqueFd silent = connected_to(listener);
+  {
+    const NoMoreFiles none;
+    EXPECT_EQ(reserve.refuse(listener.get(), ""), 1U) << "it is held again";
+  }
+  EXPECT_EQ(all_of(silent.get()), "");
 }
 
 TEST(Socket, RefusedConnectIsToldByConnectError) {

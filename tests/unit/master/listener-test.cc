@@ -95,16 +95,6 @@ TEST(Listener, TellsHowManyWait) {
   EXPECT_EQ(opened.value()->backlog(), 3u);
 }
 
-TEST(Listener, RefusesWhoWaitsWithASentence) {
-  auto opened = Listener::open(tcp_spec("127.0.0.1"));
-  ASSERT_TRUE(opened.ok());
-  const UniqueFd client(connect_tcp(bound_to(*opened.value())));
-  opened.value()->refuse("* BYE full\r\n");
-  char text[64];
-  EXPECT_EQ(read(client.get(), text, sizeof text), 12);
-  EXPECT_EQ(read(client.get(), text, sizeof text), 0);
-}
-
 TEST(Listener, ASecondOneOnTheSameAddressIsAnError) {
   auto first = Listener::open(tcp_spec("127.0.0.1"));
   ASSERT_TRUE(first.ok());

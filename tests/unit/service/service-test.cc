@@ -170,10 +170,11 @@ TEST_F(ServiceLoad, ServiceCountBoundsALife) {
   EXPECT_EQ(end(), 0);
 }
 
-TEST_F(ServiceLoad, OutOfDescriptorsIsSaidOnceAndWaits) {
+TEST_F(ServiceLoad, OutOfDescriptorsIsSaidOnceAndWaitsAndClientsAreTold_T_NET_06) {
   // Some are open already: the loop's, the listener, the channel. A few clients fit.
   max_files = 20;
   snapshot.service.client_limit = 100;
+  snapshot.service.protocol = "imap";
   start();
   ASSERT_EQ(channel.receive(), "ready");
   std::vector<std::unique_ptr<TestClient>> clients;
@@ -183,6 +184,10 @@ TEST_F(ServiceLoad, OutOfDescriptorsIsSaidOnceAndWaits) {
   const std::string text = log_text();
   EXPECT_NE(text.find("accept: Too many open files"), std::string::npos) << text;
   EXPECT_EQ(text.find("accept"), text.rfind("accept")) << "one line a second";
+  EXPECT_EQ(clients.back()->hear(), "* BYE [UNAVAILABLE] Too many connections, try again later.\r");
+  EXPECT_EQ(clients.back()->hear(), "(end)");
+  TestClient late(listening);  // nobody has gone
+  EXPECT_EQ(late.hear(), "* BYE [UNAVAILABLE] Too many connections, try again later.\r");
   for (auto& client : clients) client->close();
   TestClient later(listening);
   EXPECT_EQ(later.hear(), "welcome 0") << "it tries again";

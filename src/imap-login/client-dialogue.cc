@@ -1,5 +1,6 @@
 #include "imap-login/client-dialogue.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "config/settings.h"
 #include "imap-login/imap-dialogues.h"
 #include "lib/text.h"
+#include "wire/opening.h"
 
 namespace postern::imap_login {
 
@@ -201,6 +203,7 @@ ImapClientDialogue::Said ImapClientDialogue::run_command(WipingBuffer& out) {
              out);
       return Wish::next;
     }
+    if (wire::is_foreign_command(tag_.view(), false)) return foreign_command(out);
     return bad_command(out);
   }
   return (this->*command->handler)(out);
@@ -327,6 +330,13 @@ ImapClientDialogue::Said ImapClientDialogue::bad_command(WipingBuffer& out) {
   }
   tagged("BAD", "Error in IMAP command received by server.", out);
   return Wish::next;
+}
+
+/// The tag is another protocol's command: it is not sent back, and whoever has been led here does
+/// not get to say more.
+ImapClientDialogue::Said ImapClientDialogue::foreign_command(WipingBuffer& out) {
+  bye(Bye::resource, "Wrong protocol.", out);
+  return close(fmt::format("Wrong protocol ({})", to_upper(tag_.view())));
 }
 
 ImapClientDialogue::Said ImapClientDialogue::line_too_long(WipingBuffer& out) {

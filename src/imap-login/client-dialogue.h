@@ -114,6 +114,7 @@ class ImapClientDialogue final : public login::ClientDialogue {
   Said response_too_large(WipingBuffer& out);
   Said close(std::string_view reason);
   Said bad_command(WipingBuffer& out);
+  Said foreign_command(WipingBuffer& out);
 
   // Commands (client-commands.cc).
   Said capability(WipingBuffer& out);

@@ -244,6 +244,7 @@ void Client::tls_started() {
       (settings_->auth_verbose || settings_->auth_debug)) {
     log_line(log::Level::info, "Invalid client certificate: " + certificate_.problem);
   }
+  opening_ = {};
   if (state_ == State::handshake) return greet();
   state_ = State::command;
   dialogue_->tls_started(out_);
@@ -309,17 +310,10 @@ void Client::read() {
 
 /// Offers the dialogue what was kept and `bytes` behind it, and keeps what it leaves.
 void Client::process(std::string_view bytes) {
+  if (speaks_another_protocol(bytes)) return;
   if (state_ != State::command && state_ != State::response) {
     input_.append(bytes);
     return;
-  }
-  if (first_bytes_ && !(input_.empty() && bytes.empty())) {
-    first_bytes_ = false;
-    if (wire::is_proxy_header(input_.empty() ? bytes : input_.view())) {
-      close(listener_.haproxy ? "Second PROXY header"
-                              : "PROXY header on a listener without haproxy = yes");
-      return;
-    }
   }
   if (input_.empty()) {
     const std::size_t taken = run_commands(bytes);
@@ -329,6 +323,29 @@ void Client::process(std::string_view bytes) {
     input_.consume(run_commands(input_.view()));
   }
   if (state_ >= State::closing) input_.clear();
+}
+
+/// What no client of ours begins with ends the connection, without a word that nobody would
+/// understand. Commands of other protocols are the dialogue's business.
+bool Client::speaks_another_protocol(std::string_view bytes) {
+  using Kind = wire::Opening::Kind;
+  if (opening_.kind() != Kind::undecided) return false;
+  switch (opening_.add(bytes)) {
+    case Kind::undecided:
+    case Kind::client:
+      return false;
+    case Kind::proxy_header:
+      close(listener_.haproxy ? "Second PROXY header"
+                              : "PROXY header on a listener without haproxy = yes");
+      return true;
+    case Kind::tls:
+      close("TLS handshake where none is expected");
+      return true;
+    case Kind::binary:
+      close("Binary input");
+      return true;
+  }
+  return false;
 }
 
 /// @return how many of `bytes` are used up

@@ -25,6 +25,7 @@
 #include "login-common/proxy.h"
 #include "login-common/session-id.h"
 #include "login-common/tls-contexts.h"
+#include "wire/opening.h"
 #include "wire/proxy-header.h"
 
 /// A client from accept() to the end of its login: takes a balancer's word for it, drives the
@@ -155,6 +156,7 @@ class Client final : public AuthListener {
   void tls_started();
   void read();
   void process(std::string_view bytes);
+  bool speaks_another_protocol(std::string_view bytes);
   std::size_t run_commands(std::string_view bytes);
   bool obey(Wish wish, std::string_view rest);
   void apply_forwarded();
@@ -218,7 +220,7 @@ class Client final : public AuthListener {
   bool gone_ = false;           // left while auth was busy with it
   std::uint64_t count_id_ = 0;  // of shared_.counts
   bool refused_ = false;        // its address has too many: it only hears that
-  bool first_bytes_ = true;     // nothing of the client's own has been read
+  wire::Opening opening_;       // of the client's own first bytes, and of those inside TLS
   std::string tls_error_;
   /// What the client has shown of itself in TLS, here or to a balancer in front of us.
   io::ClientCertificate certificate_;

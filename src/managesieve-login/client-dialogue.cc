@@ -1,10 +1,13 @@
 #include "managesieve-login/client-dialogue.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/settings.h"
 #include "lib/text.h"
 #include "managesieve-login/sieve-dialogues.h"
+#include "wire/opening.h"
 
 namespace postern::managesieve_login {
 
@@ -167,6 +170,11 @@ Wish SieveClientDialogue::too_large(Event event, WipingBuffer& out) {
 }
 
 Wish SieveClientDialogue::bad_command(WipingBuffer& out) {
+  if (wire::is_foreign_command(name_.view(), false)) {
+    // Whoever has been led here does not get to say more.
+    bye(Bye::resource, "Wrong protocol.", out);
+    return close(fmt::format("Wrong protocol ({})", to_upper(name_.view())));
+  }
   if (++bad_commands_ < kMaxBadCommands) {
     say("NO", "", "Error in MANAGESIEVE command received by server.", out);
     return Wish::next;

@@ -1,10 +1,13 @@
 #include "pop3-login/client-dialogue.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/settings.h"
 #include "lib/text.h"
 #include "pop3-login/pop3-dialogues.h"
+#include "wire/opening.h"
 
 namespace postern::pop3_login {
 
@@ -84,7 +87,9 @@ Wish Pop3ClientDialogue::on_command(std::string_view line, WipingBuffer& out) {
   const auto* const command =
       std::find_if(kCommands.begin(), kCommands.end(),
                    [word](const Command& candidate) { return same_text(candidate.name, word); });
-  if (command == kCommands.end()) return bad_command(out);
+  if (command == kCommands.end()) {
+    return wire::is_foreign_command(word, false) ? foreign_command(word, out) : bad_command(out);
+  }
   bad_commands_ = 0;
   line.remove_prefix(std::min(line.size(), blank + 1));
   return (this->*command->handler)(line, out);
@@ -107,6 +112,12 @@ Wish Pop3ClientDialogue::bad_command(WipingBuffer& out) {
   out.append("-ERR Too many invalid bad commands.\r\n");
   // The word is twice in Dovecot's line, and so in what reads its log.
   return close("Disconnected: Too many bad commands");
+}
+
+/// Whoever has been led here does not get to say more.
+Wish Pop3ClientDialogue::foreign_command(std::string_view word, WipingBuffer& out) {
+  bye(Bye::resource, "Wrong protocol.", out);
+  return close(fmt::format("Wrong protocol ({})", to_upper(word)));
 }
 
 Wish Pop3ClientDialogue::close(std::string_view reason) {

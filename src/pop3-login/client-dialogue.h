@@ -66,6 +66,7 @@ class Pop3ClientDialogue final : public login::ClientDialogue {
   login::Wish on_command(std::string_view line, WipingBuffer& out);
   login::Wish on_response(std::string_view line);
   login::Wish bad_command(WipingBuffer& out);
+  login::Wish foreign_command(std::string_view word, WipingBuffer& out);
   login::Wish close(std::string_view reason);
 
   // Commands (client-commands.cc).

@@ -1,10 +1,13 @@
 #include "submission-login/client-dialogue.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/settings.h"
 #include "lib/text.h"
 #include "submission-login/submission-dialogues.h"
+#include "wire/opening.h"
 #include "wire/smtp-text.h"
 
 namespace postern::submission_login {
@@ -72,6 +75,7 @@ bool SubmissionClientDialogue::tls_required() const noexcept {
 
 Wish SubmissionClientDialogue::on_command(std::string_view line, bool cut, WipingBuffer& out) {
   const wire::SmtpCommand said = wire::parse_smtp_command(line, cut);
+  if (wire::is_foreign_command(said.name, true)) return foreign_command(said.name, out);
   switch (said.problem) {
     case wire::SmtpCommand::Problem::syntax:
       return reply(500, "5.5.2", "Invalid command syntax", out);
@@ -88,6 +92,12 @@ Wish SubmissionClientDialogue::on_command(std::string_view line, bool cut, Wipin
     return reply(530, "5.7.0", "TLS required.", out);
   }
   return (this->*command->handler)(said.parameters, out);
+}
+
+/// A browser that has been led here does not get to say more.
+Wish SubmissionClientDialogue::foreign_command(std::string_view word, WipingBuffer& out) {
+  bye(Bye::resource, "Wrong protocol.", out);
+  return close(fmt::format("Wrong protocol ({})", to_upper(word)));
 }
 
 Wish SubmissionClientDialogue::on_response(std::string_view line, bool cut) {

@@ -64,6 +64,7 @@ class SubmissionClientDialogue final : public login::ClientDialogue {
   // Lines (client-dialogue.cc).
   login::Step skip_data(std::size_t available);
   login::Wish on_command(std::string_view line, bool cut, WipingBuffer& out);
+  login::Wish foreign_command(std::string_view word, WipingBuffer& out);
   login::Wish on_response(std::string_view line, bool cut);
   login::Wish close(std::string_view reason);
   bool tls_required() const noexcept;

@@ -291,12 +291,4 @@ ProxyHeaderParse parse_proxy_header(std::string_view bytes) {
   return bad("haproxy: Client disconnected: Failed to read valid HAproxy data (");
 }
 
-bool is_proxy_header(std::string_view bytes) noexcept {
-  constexpr std::string_view kLines[] = {"PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN\r",
-                                         "PROXY UNKNOWN "};
-  return bytes.starts_with(kSignature) ||
-         std::any_of(std::begin(kLines), std::end(kLines),
-                     [bytes](std::string_view line) { return bytes.starts_with(line); });
-}
-
 }  // namespace postern::wire

@@ -57,8 +57,4 @@ struct ProxyHeaderParse {
 /// kMaxProxyHeaderV2 bytes are there. All or nothing: a bad header says nothing of the client.
 ProxyHeaderParse parse_proxy_header(std::string_view bytes);
 
-/// True if `bytes` begin like a header, as a client's own first words never do: a hop sends one
-/// where none is expected, or a second one.
-bool is_proxy_header(std::string_view bytes) noexcept;
-
 }  // namespace postern::wire

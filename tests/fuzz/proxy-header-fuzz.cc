@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "lib/check.h"
+#include "wire/opening.h"
 #include "wire/proxy-header.h"
 
 // NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
@@ -36,6 +37,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     }
   }
-  static_cast<void>(wire::is_proxy_header(bytes));
+  // Where none is expected it is known, and by the same bytes however they arrive.
+  wire::Opening whole;
+  wire::Opening pieces;
+  whole.add(bytes);
+  for (const char& byte : bytes) pieces.add({&byte, 1});
+  POSTERN_CHECK(whole.kind() == pieces.kind());
+  if (parsed.status == Status::done) {
+    POSTERN_CHECK(whole.kind() == wire::Opening::Kind::proxy_header);
+  }
   return 0;
 }

@@ -164,6 +164,22 @@ def test_the_order_of_claims_T_NET_14(behind):
     with behind.client(V1) as client:
         client.send(second)
         assert client.at_end()
+    # Nor when it comes in pieces, wherever it is cut; what the pieces of version 2 look like is answered as it is.
+    before = 5  # those above
+    wait_for("their lines", lambda: postern.log_text().count("Second PROXY header") == before)
+    pieces = [(header, cut) for header in (second, v2()) for cut in range(1, len(header))]
+    for header, cut in pieces:
+        with behind.client(V1) as client:
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.send(header[:cut])
+            time.sleep(0.005)
+            try:
+                client.send(header[cut:])
+                while line := client.line():
+                    assert " BAD " in line, (header, cut)
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+    wait_for("their lines", lambda: postern.log_text().count("Second PROXY header") == before + len(pieces))
     with behind.client(V1) as client:
         client.command("NOOP")
         client.send(second)

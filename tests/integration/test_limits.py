@@ -53,20 +53,6 @@ def test_three_bad_commands_are_enough(postern):
     postern.wait_log(r"Disconnected: Too many invalid commands \(no auth attempts")
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-                                  b"EHLO x\r\nAUTH PLAIN\r\nQUIT\r\nQUIT\r\n", bytes(range(256)) * 8])
-def test_another_protocol_is_closed_T_NET_17(postern, data):
-    postern.settings["login_timeout"] = "3 secs"
-    postern.start()
-    with socket.create_connection(("127.0.0.1", postern.port), 10) as client:
-        try:
-            client.sendall(data)
-            while client.recv(65536):
-                pass
-        except ConnectionResetError:
-            pass
-
-
 def test_who_does_not_log_in_in_time_is_sent_away(postern):
     postern.settings["login_timeout"] = "2 secs"
     postern.start()

@@ -315,7 +315,7 @@ class TestRefused:
     def test_three_bad_commands_and_no_more_from_a_literal(self, gate):
         gate.start()
         with Sieve(gate.sieve_port) as client:
-            client.send('PUTSCRIPT "a" {8+}\r\nLOGOUT\r\n\r\nNOOP\r\nUNAUTHENTICATE\r\nGET / HTTP/1.0\r\nNOOP\r\n')
+            client.send('PUTSCRIPT "a" {8+}\r\nLOGOUT\r\n\r\nNOOP\r\nUNAUTHENTICATE\r\nHELP\r\nNOOP\r\n')
             lines = []
             while line := client.line():
                 lines.append(line)

@@ -235,7 +235,7 @@ class TestRefused:
     def test_three_unknown_commands_in_a_row(self, gate):
         gate.start()
         with Pop3(gate.pop3_port) as client:
-            client.send("STAT\r\nNOOP\r\nCAPA\r\nSTAT\r\nNOOP\r\nGET / HTTP/1.0\r\n")
+            client.send("STAT\r\nNOOP\r\nCAPA\r\nSTAT\r\nNOOP\r\nHELP\r\n")
             lines = []
             while line := client.line():
                 lines.append(line)

@@ -329,7 +329,7 @@ class TestRefused:
     def test_eleven_bad_commands_in_a_row(self, gate):
         gate.start()
         with Smtp(gate.submission_port) as client:
-            client.send("FOO\r\n" * 10 + "NOOP\r\n" + "GET / HTTP/1.0\r\n" * 20)
+            client.send("FOO\r\n" * 10 + "NOOP\r\n" + "HELP\r\n" * 20)
             lines = []
             while line := client.line():
                 lines.append(line)

@@ -499,5 +499,19 @@ TEST_F(ImapClient, SaysGoodByeInItsOwnWords) {
   EXPECT_EQ(dialogue_->close_reason(), "Aborted login by logging out");
 }
 
+TEST_F(ImapClient, WhatABrowserOrAMailServerBeginsWithEndsIt_T_NET_17) {
+  for (const char* line :
+       {"GET / HTTP/1.1\r\n", "POST /x HTTP/1.0\r\n", "options * HTTP/1.1\n", "PRI * HTTP/2.0\r\n",
+        "CONNECT mail:25 HTTP/1.1\r\n", "EHLO x\r\n", "HELO x\r\n"}) {
+    SCOPED_TRACE(line);
+    SetUp();
+    EXPECT_EQ(feed("a NOOP\r\n" + std::string(line) + "a NOOP\r\n"), Wish::close);
+    EXPECT_EQ(said(), "a OK NOOP completed.\r\n* BYE Wrong protocol.\r\n") << "no tag of theirs";
+    EXPECT_TRUE(dialogue_->close_reason().starts_with("Wrong protocol ("));
+  }
+  SetUp();
+  EXPECT_EQ(say("GET NOOP\r\n"), "GET OK NOOP completed.\r\n") << "a tag like any other";
+}
+
 }  // namespace
 }  // namespace postern::imap_login

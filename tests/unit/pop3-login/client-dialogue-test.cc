@@ -269,5 +269,19 @@ TEST_F(Pop3Client, IsBelievedWhatItSaysOfOthersOnlyIfTrusted) {
   EXPECT_EQ(said(), "-ERR Invalid parameters\r\n");
 }
 
+TEST_F(Pop3Client, WhatABrowserOrAMailServerBeginsWithEndsIt_T_NET_17) {
+  for (const char* line :
+       {"GET / HTTP/1.1\r\n", "POST /x HTTP/1.0\r\n", "options * HTTP/1.1\n", "PRI * HTTP/2.0\r\n",
+        "CONNECT mail:25 HTTP/1.1\r\n", "EHLO x\r\n", "HELO x\r\n"}) {
+    for (const std::size_t piece : {std::string::npos, std::size_t{1}}) {
+      dialogue_ = make_pop3_client_dialogue(context_);
+      EXPECT_EQ(feed("CAPA\r\n" + std::string(line) + "CAPA\r\n", piece), Wish::close) << line;
+      const std::string all = said();
+      EXPECT_TRUE(all.ends_with("-ERR Wrong protocol.\r\n")) << all;
+      EXPECT_TRUE(dialogue_->close_reason().starts_with("Wrong protocol (")) << line;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace postern::pop3_login

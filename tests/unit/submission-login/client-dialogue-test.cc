@@ -497,5 +497,18 @@ TEST_F(SubmissionClient, LogsInWithMailWhereThatIsAllowed) {
   EXPECT_EQ(reply("MAIL FROM:<>\r\n"), "530 5.7.0 TLS required.\r\n");
 }
 
+TEST_F(SubmissionClient, WhatABrowserOrHttpTwoBeginsWithEndsIt_T_NET_17) {
+  for (const char* line : {"GET / HTTP/1.1\r\n", "POST /x HTTP/1.0\r\n", "options * HTTP/1.1\n",
+                           "PRI * HTTP/2.0\r\n", "CONNECT mail:25 HTTP/1.1\r\n"}) {
+    for (const std::size_t piece : {std::string::npos, std::size_t{1}}) {
+      dialogue_ = make_submission_client_dialogue(context_);
+      EXPECT_EQ(feed("NOOP\r\n" + std::string(line) + "NOOP\r\n", piece), Wish::close) << line;
+      const std::string all = said();
+      EXPECT_TRUE(all.ends_with("421 4.0.0 mail.example.test Wrong protocol.\r\n")) << all;
+      EXPECT_TRUE(dialogue_->close_reason().starts_with("Wrong protocol (")) << line;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace postern::submission_login

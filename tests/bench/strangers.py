@@ -15,6 +15,7 @@ import pathlib
 import random
 import resource
 import selectors
+import signal
 import shutil
 import socket
 import sys
@@ -192,6 +193,7 @@ def main():
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
     directory = pathlib.Path(tempfile.mkdtemp(prefix="postern-bench-", dir="/tmp"))
     directory.chmod(0o755)
     try:

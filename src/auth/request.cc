@@ -66,6 +66,11 @@ Request::~Request() {
 void Request::abandon() noexcept {
   if (waiting_ != 0) context_.environment.cancel(waiting_);
   waiting_ = 0;
+  if (!search_) return;
+  for (const std::uint64_t id : search_->waiting) {
+    if (id != 0) context_.environment.cancel(id);
+  }
+  search_.reset();
 }
 
 std::string Request::process_name(std::string_view raw, std::string& out) const {

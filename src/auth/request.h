@@ -17,6 +17,7 @@
 #include "lib/secret.h"
 #include "sasl/server.h"
 #include "wire/auth-request.h"
+#include "wire/proxy-hosts.h"
 
 /// One question about one user: the name is made into its final form, the passdbs are walked, the
 /// fields checked, the backend's name resolved; or the userdbs are walked. No sockets: everything
@@ -194,8 +195,12 @@ class Request final : public Retirable {
   void after_walk();
   void finish_proxy();
   bool check_proxy_fields();
-  void on_resolved(Result<std::vector<IpAddress>> answer);
-  void decide_self(const std::vector<IpAddress>& addresses);
+  void find_hosts();
+  void resolve_hosts();
+  void on_resolved(std::size_t index, Result<std::vector<IpAddress>> answer);
+  void hosts_known();
+  bool is_self(std::size_t index) const;
+  void set_hosts();
   void remove_proxy_fields() noexcept;
   void done(PassdbResult result);
 
@@ -251,7 +256,15 @@ class Request final : public Retirable {
   std::string userdb_reason_;
 
   std::uint64_t waiting_ = 0;  // the one thing outside that is awaited
-  TimePoint resolve_began_{};
+  /// The hosts the user may be proxied to, while their addresses are found out.
+  struct HostSearch {
+    std::vector<wire::HostSpec> hosts;              // in their order of preference
+    std::vector<std::vector<IpAddress>> addresses;  // of each
+    std::vector<std::uint64_t> waiting;             // for each; 0: not, or no more
+    std::size_t open = 0;
+    TimePoint began{};
+  };
+  std::unique_ptr<HostSearch> search_;
   mutable std::string scratch_;
 };
 

@@ -22,6 +22,7 @@ enum class Ssl : std::uint8_t { no, yes, required };
 enum class TlsVersion : std::uint8_t { any, tls1, tls1_1, tls1_2, tls1_3, latest };
 enum class LoginCompat : std::uint8_t { none, dovecot_2_3 };
 enum class LoginLogStyle : std::uint8_t { dovecot_2_3, dovecot_2_4 };
+enum class ProxyBalance : std::uint8_t { first, hash };
 enum class ForwardLevel : std::uint8_t { dovecot_2_3, dovecot_2_4 };
 enum class SyslogFacility : std::uint8_t {
   auth,

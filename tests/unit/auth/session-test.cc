@@ -301,7 +301,7 @@ TEST_F(AuthServer, BackendPasswordsAreNotForEveryService) {
   EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a\tproxy\thost=192.0.2.10\tpass=backendpw"}));
 }
 
-TEST_F(AuthServer, BadProxyFieldsAreTheOperatorsFaultNotTheUsers) {
+TEST_F(AuthServer, BadProxyFieldsAreTheOperatorsFaultNotTheUsers_T_DAT_10) {
   start(
       "port:{PLAIN}x::::::proxy=y host=192.0.2.10 port=70000\n"
       "host:{PLAIN}x::::::proxy=y host=evil/../host\n"
@@ -325,7 +325,7 @@ TEST_F(AuthServer, AllAddressesOfABackendAreToldToLoginProcesses) {
   server_->env.hosts["mail.test"] = {ip("192.0.2.1"), ip("192.0.2.2"), ip("2001:db8::3")};
   auth(1, "p", "x");  // the fake world's random choice is the one in the middle
   EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=p\tproxy\thost=mail.test\thostip=192.0.2.2\t"
-                              "hostips=192.0.2.2,2001:db8::3,192.0.2.1\tpass=x"}));
+                              "proxy_hosts=mail.test 0 192.0.2.2,2001:db8::3,192.0.2.1\tpass=x"}));
   auth(2, "self", "x", "\tlip=192.0.2.1\treal_lip=192.0.2.1");
   EXPECT_EQ(replies(), (Lines{"OK\t2\tuser=self"}));
   open_master({});
@@ -334,6 +334,88 @@ TEST_F(AuthServer, AllAddressesOfABackendAreToldToLoginProcesses) {
   server_->env.hosts["mail.test"].resize(1);
   auth(3, "p", "x");
   EXPECT_EQ(replies(), (Lines{"OK\t3\tuser=p\tproxy\thost=mail.test\thostip=192.0.2.1\tpass=x"}));
+}
+
+TEST_F(AuthServer, AListOfHostsIsOneHostUnlessFailoverIsAllowed) {
+  const std::string users =
+      "p:{PLAIN}x::::::proxy=y host=[2001:db8::1]:1143*2,two.test:2143,three.test port=143\n";
+  const auto ip = [](const char* text) { return *IpAddress::parse(text); };
+  start(users);
+  auth(1, "p", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=p\tproxy\thost=2001:db8::1\tport=1143\tpass=x"}));
+  start(users, {{"proxy_failover", "yes"}});
+  server_->env.hosts["two.test"] = {ip("192.0.2.2")};
+  auth(1, "p", "x");
+  EXPECT_EQ(replies(),
+            (Lines{"OK\t1\tuser=p\tproxy\thost=2001:db8::1\tport=1143\t"
+                   "proxy_hosts=2001:db8::1 1143 2001:db8::1;two.test 2143 192.0.2.2\tpass=x"}));
+  EXPECT_TRUE(logged("DNS lookup for three.test failed"));
+  server_->env.hosts["three.test"] = {ip("192.0.2.3"), ip("192.0.2.4")};
+  auth(2, "p", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t2\tuser=p\tproxy\thost=2001:db8::1\tport=1143\t"
+                              "proxy_hosts=2001:db8::1 1143 2001:db8::1;two.test 2143 192.0.2.2;"
+                              "three.test 143 192.0.2.4,192.0.2.3\tpass=x"}));
+}
+
+TEST_F(AuthServer, AUserStaysWithOneHostOfAList) {
+  const std::string list = " host=192.0.2.1,192.0.2.2,192.0.2.3\n";
+  std::string users;
+  for (const char* name : {"ann", "bob", "cid", "dot", "eva", "fay", "gus", "hal"}) {
+    users.append(name).append(":{PLAIN}x::::::proxy=y").append(list);
+  }
+  std::vector<Lines> seen;
+  for (int server = 0; server < 2; server++) {
+    start(users, {{"proxy_balance", "hash"}});
+    Lines hosts;
+    unsigned id = 0;
+    for (const char* name : {"ann", "bob", "cid", "dot", "eva", "fay", "gus", "hal", "Ann"}) {
+      auth(++id, name, "x");
+      const std::string reply = replies().at(0);
+      hosts.push_back(reply.substr(reply.find("host="), 14));
+    }
+    EXPECT_EQ(hosts.front(), hosts.back()) << "capitals do not matter";
+    seen.push_back(hosts);
+  }
+  EXPECT_EQ(seen[0], seen[1]) << "another process chooses the same";
+  std::sort(seen[0].begin(), seen[0].end());
+  EXPECT_GT(std::unique(seen[0].begin(), seen[0].end()) - seen[0].begin(), 1) << "not all at one";
+}
+
+TEST_F(AuthServer, OfAListTheChosenHostDecidesWhetherItIsSelf) {
+  const std::string users = "p:{PLAIN}x::::::proxy_maybe=y host=192.0.2.1,192.0.2.2,192.0.2.3\n";
+  start(users, {{"proxy_failover", "yes"}});
+  auth(1, "p", "x", "\tlip=192.0.2.1\treal_lip=192.0.2.1");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=p"}));
+  auth(2, "p", "x", "\tlip=192.0.2.2\treal_lip=192.0.2.2");
+  EXPECT_EQ(replies(),
+            (Lines{"OK\t2\tuser=p\thost=192.0.2.1\t"
+                   "proxy_hosts=192.0.2.1 0 192.0.2.1;192.0.2.3 0 192.0.2.3\tproxy\tpass=x"}));
+}
+
+TEST_F(AuthServer, AHostileListIsATemporaryFailure_T_DAT_10) {
+  std::string many = "h0";
+  for (int i = 1; i < 17; i++) many += ",h" + std::to_string(i);
+  std::string users;
+  const Lines hosts{
+      "a,,b", "a,",       "a:0",        "a:70000", "a*0",         "a*101", "a b",
+      "[::1", "::1:143x", "/etc/hosts", many,      "[192.0.2.1]", "a*",    std::string(1025, 'a')};
+  for (std::size_t i = 0; i < hosts.size(); i++) {
+    if (hosts[i] == "a b") continue;  // a passwd-file has blanks between its fields
+    users += fmt::format("u{}:{{PLAIN}}x::::::proxy=y host={}\n", i, hosts[i]);
+  }
+  start(users, {{"proxy_failover", "yes"}});
+  for (unsigned i = 0; i < hosts.size(); i++) {
+    if (hosts[i] == "a b") continue;
+    SCOPED_TRACE(hosts[i]);
+    auth(i + 1, fmt::format("u{}", i), "x");
+    server_->env.advance(Milliseconds(5000));
+    const Lines lines = replies();
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_TRUE(lines[0].starts_with("FAIL\t")) << lines[0];
+    EXPECT_NE(lines[0].find("code=temp_fail"), std::string::npos) << lines[0];
+    EXPECT_EQ(lines[0].find("host="), std::string::npos) << lines[0];
+  }
+  EXPECT_TRUE(logged("Invalid host in passdb: a,,b"));
 }
 
 TEST_F(AuthServer, DelayUntilHoldsASuccess) {

@@ -170,6 +170,7 @@ TEST(Choice, ReadsTheWordsOfTheEnumsInTheirOrder) {
             static_cast<unsigned>(LoginCompat::dovecot_2_3));
   EXPECT_EQ(index(Group::login, "proxy_forward_level", "2.4"),
             static_cast<unsigned>(ForwardLevel::dovecot_2_4));
+  EXPECT_EQ(index(Group::auth, "proxy_balance", "hash"), static_cast<unsigned>(ProxyBalance::hash));
   EXPECT_EQ(index(Group::log, "syslog_facility", "local7"),
             static_cast<unsigned>(SyslogFacility::local7));
   EXPECT_EQ(index(Group::service, "type", "startup"), static_cast<unsigned>(ServiceType::startup));

@@ -18,7 +18,7 @@ _posternctl() {
   case ${words[*]} in
     '') choices='who kick proxy auth reload stop process service log tls config -c -S -f --help' ;;
     auth) choices='test lookup' ;;
-    proxy) choices='list kick' ;;
+    proxy) choices='list kick status disable enable' ;;
     process | service) choices='status' ;;
     log) choices='errors reopen' ;;
     tls) choices='list reload' ;;

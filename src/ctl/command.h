@@ -72,6 +72,12 @@ void proxy_list_options(CLI::App& app, Arguments& arguments);
 int proxy_list(Context& context, const Arguments& arguments);
 int proxy_kick(Context& context, const Arguments& arguments);
 
+void proxy_status_options(CLI::App& app, Arguments& arguments);  // backends.cc
+int proxy_status(Context& context, const Arguments& arguments);
+void proxy_switch_options(CLI::App& app, Arguments& arguments);
+int proxy_disable(Context& context, const Arguments& arguments);
+int proxy_enable(Context& context, const Arguments& arguments);
+
 void no_options(CLI::App& app, Arguments& arguments);  // daemon.cc
 void stop_options(CLI::App& app, Arguments& arguments);
 void names_options(CLI::App& app, Arguments& arguments);

@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kMaxId = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kMaxCount = 1'000'000'000;
 constexpr std::size_t kMaxName = 64;  // bytes
+constexpr std::uint64_t kMaxMilliseconds = 24UL * 3600 * 1000;
 
 /// The fields of a packet after its verb; what is missing or wrong is remembered.
 class Fields {
@@ -30,6 +31,16 @@ class Fields {
   std::string optional_text() {
     const auto field = fields_.next();
     return field ? wire::tab_unescape(*field) : std::string();
+  }
+  std::chrono::milliseconds time() {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(number(kMaxMilliseconds)));
+  }
+  Endpoint backend() {
+    const auto address = fields_.next();
+    const auto ip = address ? IpAddress::parse(*address) : std::nullopt;
+    const auto port = number(65535);
+    if (!ip || port == 0) ok_ = false;
+    return {ip.value_or(IpAddress()), static_cast<std::uint16_t>(port)};
   }
   bool at_end() const noexcept { return fields_.rest().empty(); }
   /// `message` if everything was there and nothing is left.
@@ -75,6 +86,33 @@ Result<ChildMessage> parse_status(Fields& values, StatusMessage status) {
   return values.give(std::move(status));
 }
 
+/// What login processes say of backends; nothing if it is none of that.
+std::optional<Result<ChildMessage>> parse_of_backend(std::string_view verb, Fields& values) {
+  if (verb == wire::kBackendFailed) {
+    BackendFailedMessage out;
+    out.backend = values.backend();
+    out.failure.took = values.time();
+    out.failure.since_success = values.time();
+    out.failure.patience = values.time();
+    out.failure.text = values.optional_text();
+    return values.give(std::move(out));
+  }
+  if (verb == wire::kBackendWorked) return values.give(BackendWorkedMessage{values.backend()});
+  if (verb == wire::kBackendProbe) {
+    BackendProbeMessage out;
+    out.id = values.number(kMaxId);
+    out.backend = values.backend();
+    return values.give(out);
+  }
+  if (verb == wire::kBackendSlow) {
+    BackendSlowMessage out;
+    out.backend = values.backend();
+    out.count = values.count();
+    return values.give(out);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<ChildMessage> parse_child_message(std::string_view packet) {
@@ -111,6 +149,7 @@ Result<ChildMessage> parse_child_message(std::string_view packet) {
     out.text = values.optional_text();
     return values.give(std::move(out));
   }
+  if (auto of_backend = parse_of_backend(verb, values)) return *std::move(of_backend);
   return Error{EPROTO, "an unknown message"};
 }
 

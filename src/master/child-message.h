@@ -9,7 +9,9 @@
 #include <variant>
 #include <vector>
 
+#include "lib/ip.h"
 #include "lib/result.h"
+#include "master/backend-health.h"
 
 /// What a child says on its control channel, parsed; the other end may have been taken over by
 /// somebody hostile. Spec: wire/channel.h.
@@ -45,8 +47,26 @@ struct ForkedMessage {
   std::string text;
 };
 
+// Of backends; the port is never 0.
+struct BackendFailedMessage {
+  Endpoint backend;
+  BackendFailure failure;  // times of at most a day; the text of any bytes
+};
+struct BackendWorkedMessage {
+  Endpoint backend;
+};
+struct BackendProbeMessage {
+  std::uint64_t id = 0;
+  Endpoint backend;
+};
+struct BackendSlowMessage {
+  Endpoint backend;
+  unsigned count = 0;
+};
+
 using ChildMessage = std::variant<ReadyMessage, FinishedMessage, StatusMessage, ConnectMessage,
-                                  RowMessage, DoneMessage, ForkedMessage>;
+                                  RowMessage, DoneMessage, ForkedMessage, BackendFailedMessage,
+                                  BackendWorkedMessage, BackendProbeMessage, BackendSlowMessage>;
 
 inline constexpr std::size_t kMaxRowFields = 32;
 inline constexpr std::size_t kMaxHolder = 64;

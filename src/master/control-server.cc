@@ -9,11 +9,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "lib/ip.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "master/backend-status.h"
 #include "master/status.h"
 #include "postern-build.h"
 #include "wire/channel.h"
@@ -147,6 +151,9 @@ class ControlServer::Connection {
   void on_process_status(const wire::ControlFields& args);
   void on_log_errors(const wire::ControlFields& args);
   void on_log_reopen(const wire::ControlFields& args);
+  void on_proxy_status(const wire::ControlFields& args);
+  void on_proxy_disable(const wire::ControlFields& args);
+  void on_proxy_enable(const wire::ControlFields& args);
   void on_tls_list(const wire::ControlFields& args);
   void on_tls_reload(const wire::ControlFields& args);
 
@@ -235,6 +242,19 @@ std::vector<std::string> values_of(const wire::ControlFields& args, std::string_
     if (key == name) out.push_back(value);
   }
   return out;
+}
+
+/// `address`, and `port` if it is there; 0: every port.
+std::optional<Endpoint> backend_of(const wire::ControlFields& args) {
+  const auto ip = IpAddress::parse(wire::control_field(args, "address"));
+  const std::string_view said = wire::control_field(args, "port");
+  const auto port = said.empty() ? std::optional<std::uint64_t>(0) : decimal(said, 1, 65535);
+  if (!ip || !port) return std::nullopt;
+  return Endpoint{*ip, static_cast<std::uint16_t>(*port)};
+}
+
+std::string backend_text(const Endpoint& backend) {
+  return backend.port == 0 ? backend.ip.text() : backend.text();
 }
 
 std::string silent_text(unsigned silent) {
@@ -339,6 +359,41 @@ void ControlServer::Connection::on_log_reopen(const wire::ControlFields&) {
   end(EX_CANTCREAT, "cannot " + reopened.error().text + "; the old log files stay in use");
 }
 
+void ControlServer::Connection::on_proxy_status(const wire::ControlFields& args) {
+  std::vector<Network> only;
+  for (const std::string& address : values_of(args, "address")) {
+    const auto network = Network::parse(address);
+    if (!network) return end(EX_USAGE, "not an address: " + log_safe(address));
+    only.push_back(*network);
+  }
+  const auto status = std::make_shared<BackendStatus>();
+  ask(supervisor().login_children(), wire::kBackendRows, {},
+      {[status](const ServiceRun& run, pid_t, const RowMessage& backend) {
+         status->add(run.settings().protocol, backend);
+       },
+       [this, status, only](int code, const std::vector<std::string>&, unsigned silent) {
+         status->rows(supervisor().backends(), Supervisor::moment(), only,
+                      [this](const wire::ControlFields& fields) { row(fields); });
+         end(silent > 0 ? EX_TEMPFAIL : code, silent_text(silent));
+       }});
+}
+
+void ControlServer::Connection::on_proxy_disable(const wire::ControlFields& args) {
+  const auto backend = backend_of(args);
+  if (!backend) return end(EX_USAGE, "say which backend: an address, and perhaps a port");
+  log::info("control: proxy-disable {} ({})", backend_text(*backend), peer());
+  const Status disabled = supervisor().backends().disable(*backend, Supervisor::moment());
+  end(disabled.ok() ? EX_OK : EX_TEMPFAIL, disabled.ok() ? "" : disabled.error().text);
+}
+
+void ControlServer::Connection::on_proxy_enable(const wire::ControlFields& args) {
+  const auto backend = backend_of(args);
+  if (!backend) return end(EX_USAGE, "say which backend: an address, and perhaps a port");
+  log::info("control: proxy-enable {} ({})", backend_text(*backend), peer());
+  if (supervisor().backends().enable(*backend, Supervisor::moment())) return end(EX_OK, "");
+  end(EX_NOHOST, backend_text(*backend) + " is not disabled");
+}
+
 void ControlServer::Connection::on_tls_list(const wire::ControlFields&) {
   certificate_rows(supervisor(), [this](const wire::ControlFields& fields) { row(fields); });
   end(EX_OK, "");
@@ -355,7 +410,7 @@ void ControlServer::Connection::on_tls_reload(const wire::ControlFields&) {
 }
 
 void ControlServer::Connection::dispatch(const std::string& line) {
-  static constexpr std::array<Command, 11> kCommands{{
+  static constexpr std::array<Command, 14> kCommands{{
       {"ping", &Connection::on_ping},
       {"who", &Connection::on_who},
       {"kick", &Connection::on_kick},
@@ -365,6 +420,9 @@ void ControlServer::Connection::dispatch(const std::string& line) {
       {"process-status", &Connection::on_process_status},
       {"log-errors", &Connection::on_log_errors},
       {"log-reopen", &Connection::on_log_reopen},
+      {"proxy-status", &Connection::on_proxy_status},
+      {"proxy-disable", &Connection::on_proxy_disable},
+      {"proxy-enable", &Connection::on_proxy_enable},
       {"tls-list", &Connection::on_tls_list},
       {"tls-reload", &Connection::on_tls_reload},
   }};

@@ -271,6 +271,8 @@ void ServiceRun::on_child_message(Child& child, ChildMessage message) noexcept {
     machine_.fork_failed(forked->id, now());
     forget(forked->id);
     step();
+  } else {
+    host_.on_backend_message(*this, child, message);
   }
 }
 

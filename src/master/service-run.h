@@ -60,6 +60,9 @@ class ServiceRun final : private Child::Owner {
                                     const ConnectMessage& request) noexcept = 0;
     virtual void on_row(ServiceRun& run, Child& child, RowMessage row) noexcept = 0;
     virtual void on_done(ServiceRun& run, Child& child, const DoneMessage& done) noexcept = 0;
+    /// Any of those that are about a backend.
+    virtual void on_backend_message(ServiceRun& run, Child& child,
+                                    const ChildMessage& message) noexcept = 0;
     /// A process is gone, with whatever it had not answered.
     virtual void on_child_gone(ServiceRun& run, Child& child) noexcept = 0;
   };

@@ -59,7 +59,10 @@ Supervisor::Supervisor(io::Loop& loop, Options options)
     : loop_(loop),
       options_(std::move(options)),
       questions_(loop),
-      certificates_(loop, static_cast<CertificateWatch::Host&>(*this)) {
+      certificates_(loop, static_cast<CertificateWatch::Host&>(*this)),
+      backends_([this](std::string_view protocol, const wire::BackendNews& news) {
+        tell_of_backend(protocol, news);
+      }) {
   // Copies that the template of a service makes become the master's own children.
   prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
   stop_deadline_.start(loop_, io::Callback<>::to<&Supervisor::on_stop_deadline>(*this));
@@ -98,6 +101,7 @@ int Supervisor::open(Prepared prepared, std::vector<std::string>& errors) {
   }
   log_outputs_ = std::move(outputs).value();
   prepared_ = std::move(prepared);
+  take_backend_settings();
   return 0;
 }
 
@@ -312,6 +316,7 @@ void Supervisor::on_child_started(ServiceRun& run, Child& child) noexcept {
   if (store_) {
     child.send(wire::kCertificates, {}, UniqueFd(fcntl(store_.get(), F_DUPFD_CLOEXEC, 3)));
   }
+  feed_backends(run, child);
 }
 
 void Supervisor::on_child_ready(ServiceRun& run, Child& child) noexcept {
@@ -362,6 +367,7 @@ void Supervisor::on_done(ServiceRun& /*run*/, Child& child, const DoneMessage& d
 }
 void Supervisor::on_child_gone(ServiceRun& /*run*/, Child& child) noexcept {
   questions_.on_child_gone(child);
+  backends_.on_process_gone(&child, moment());
   sweep_due_.trigger();  // not every end is told by a signal
 }
 
@@ -482,6 +488,7 @@ std::vector<std::string> Supervisor::reload() {
   }
   // From here on nothing fails.
   prepared_ = std::move(*prepared);
+  take_backend_settings();
   listeners_ = std::move(opened);
   log_outputs_ = std::move(outputs);
   keep_what_has_not_changed(*current_, *generation);

@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "io/loop.h"
+#include "master/backend-health.h"
 #include "master/certificates.h"
 #include "master/listener.h"
 #include "master/log-outputs.h"
@@ -67,6 +68,9 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   Status reopen_logs();
 
   Questions& questions() noexcept { return questions_; }
+  BackendHealth& backends() noexcept { return backends_; }
+  /// Both clocks, now.
+  static Moment moment() noexcept;
   /// Every running process that serves sessions, of all generations.
   std::vector<std::pair<ServiceRun*, Child*>> login_children();
   std::vector<std::pair<ServiceRun*, Child*>> log_children();
@@ -93,6 +97,8 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   void on_row(ServiceRun& run, Child& child, RowMessage row) noexcept override;
   void on_done(ServiceRun& run, Child& child, const DoneMessage& done) noexcept override;
   void on_child_gone(ServiceRun& run, Child& child) noexcept override;
+  void on_backend_message(ServiceRun& run, Child& child,
+                          const ChildMessage& message) noexcept override;
   void use_new_files(std::shared_ptr<const config::Configuration> fresh) noexcept override;
   void use_store(UniqueFd store) noexcept override;
   void on_certificates_begun() noexcept override;
@@ -111,6 +117,12 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   void reap() noexcept;
   bool find_exited(pid_t pid, int wait_status) noexcept;
   void sweep() noexcept;
+  // supervisor-backends.cc
+  void tell_of_backend(std::string_view protocol, const wire::BackendNews& news);
+  void feed_backends(const ServiceRun& run, Child& child);
+  void take_backend_settings();
+  unsigned most_pending(const ServiceRun& run) const noexcept;
+
   void stop_next_stage() noexcept;
   void on_stop_deadline() noexcept;
   void rotate_ticket_keys() noexcept;
@@ -142,6 +154,8 @@ class Supervisor final : private ServiceRun::Host, private CertificateWatch::Hos
   TicketKeys ticket_keys_;
   bool ticket_keys_are_given_ = false;
   CertificateWatch certificates_;
+  BackendHealth backends_;
+  unsigned proxy_max_pending_ = 0;
   UniqueFd store_;  // of the certificates of ssl_cert_dir; none: there are none
   unsigned generations_ = 0;
   bool stopping_ = false;

@@ -34,6 +34,20 @@ inline constexpr std::string_view kDone =
     "done";  // ID CODE [TEXT]: the answer's end, sysexits code
 inline constexpr std::string_view kForked = "forked";  // ID PID, or ID 0 TEXT (template only)
 
+// Login process to master, of backends. None of them is sent by a login that works, unless the
+// backend was failing before.
+inline constexpr std::string_view kBackendFailed =
+    "backend-failed";  // ADDRESS PORT TOOK SUCCESS PATIENCE TEXT: a login came to no verdict after
+                       // TOOK ms; the last one did SUCCESS ms ago, as far as this process knows;
+                       // PATIENCE ms of failures make it down (0: only their number does)
+inline constexpr std::string_view kBackendWorked =
+    "backend-worked";  // ADDRESS PORT: a login there came to a verdict
+inline constexpr std::string_view kBackendProbe =
+    "backend-probe";  // ID ADDRESS PORT: may this login try what is down? Answered by probe
+inline constexpr std::string_view kBackendSlow =
+    "backend-slow";  // ADDRESS PORT COUNT: logins of this process that have waited for it for a
+                     // second or more
+
 // Master to child.
 inline constexpr std::string_view kConnected =
     "connected";                                     // ID + descriptor, or ID TEXT if it failed
@@ -53,10 +67,19 @@ inline constexpr std::string_view kCertificates =
 inline constexpr std::string_view kSettings =
     "settings";  // + sealed memfd: the settings again, files of theirs have new content (login
                  // only)
+inline constexpr std::string_view kBackends =
+    "backends";  // NEWS… (login only): wire/backend-news.h; what is not as usual before anything
+                 // else, then what changes
+inline constexpr std::string_view kProbe =
+    "probe";  // ID YES WAIT (login only): the answer to backend-probe: 1 or 0, and in how many ms
+              // the next one may
 
 // Verbs of call.
 inline constexpr std::string_view kSessions = "sessions";  // rows: the sessions of this process
 inline constexpr std::string_view kKick = "kick";  // FIELD=VALUE…: done's text is the number kicked
+inline constexpr std::string_view kBackendRows =
+    "backends";  // rows: the backends this process knows, with address, port, pending, sessions and
+                 // logins (login only)
 inline constexpr std::string_view kLogErrors =
     "log-errors";  // [SINCE]: rows time, level, prefix, text (log only)
 

@@ -32,6 +32,9 @@
 /// | service-status | name*                                       | one row a service                   |
 /// | process-status | name*                                       | one row a process                   |
 /// | log-errors     | since (unix time)                           | rows time, level, prefix, text      |
+/// | proxy-status   | address* (or network)                       | one row a backend and protocol      |
+/// | proxy-disable  | address, port                               | –                                   |
+/// | proxy-enable   | address, port                               | 68 if it was not disabled           |
 /// | tls-list       |                                             | rows names, state, days, file …     |
 /// | tls-reload     |                                             | rows error                          |
 /// | log-reopen     | –                                           | –                                   |

@@ -50,8 +50,45 @@ TEST(ChildMessage, ReadsEveryVerb) {
   EXPECT_EQ(read<ForkedMessage>(parse_child_message("forked\t5\t0\tno memory"))->text, "no memory");
 }
 
+TEST(ChildMessage, ReadsWhatLoginProcessesSayOfBackends) {
+  const auto failed =
+      parse_child_message("backend-failed\t192.0.2.1\t143\t30\t1030\t30000\ta\001tb");
+  ASSERT_NE(read<BackendFailedMessage>(failed), nullptr);
+  const BackendFailedMessage& message = *read<BackendFailedMessage>(failed);
+  EXPECT_EQ(message.backend.text(), "192.0.2.1:143");
+  EXPECT_EQ(message.failure.took.count(), 30);
+  EXPECT_EQ(message.failure.since_success.count(), 1030);
+  EXPECT_EQ(message.failure.patience.count(), 30000);
+  EXPECT_EQ(message.failure.text, "a\tb");
+  const auto worked = parse_child_message("backend-worked\t2001:db8::1\t993");
+  ASSERT_NE(read<BackendWorkedMessage>(worked), nullptr);
+  EXPECT_EQ(read<BackendWorkedMessage>(worked)->backend.text(), "[2001:db8::1]:993");
+  const auto probe = parse_child_message("backend-probe\t7\t192.0.2.1\t143");
+  ASSERT_NE(read<BackendProbeMessage>(probe), nullptr);
+  EXPECT_EQ(read<BackendProbeMessage>(probe)->id, 7U);
+  const auto slow = parse_child_message("backend-slow\t192.0.2.1\t143\t9");
+  ASSERT_NE(read<BackendSlowMessage>(slow), nullptr);
+  EXPECT_EQ(read<BackendSlowMessage>(slow)->count, 9U);
+}
+
 TEST(ChildMessage, OneWrongFieldFailsThePacket) {
-  for (const char* packet : {"",
+  for (const char* packet : {"backend-failed",
+                             "backend-failed\t192.0.2.1\t143\t30\t1030",
+                             "backend-failed\t192.0.2.1\t143\t86400001\t1\t1\tx",
+                             "backend-failed\t192.0.2.1\t143\t1\t-1\t1\tx",
+                             "backend-failed\t192.0.2.1\t143\t1\t1\t1\tx\ty",
+                             "backend-failed\thost\t143\t1\t1\t1\tx",
+                             "backend-worked",
+                             "backend-worked\t192.0.2.1",
+                             "backend-worked\t192.0.2.1\t0",
+                             "backend-worked\t192.0.2.1\t65536",
+                             "backend-worked\t192.0.2\t143",
+                             "backend-worked\t192.0.2.1\t143\t1",
+                             "backend-probe\t192.0.2.1\t143",
+                             "backend-probe\t-1\t192.0.2.1\t143",
+                             "backend-slow\t192.0.2.1\t143",
+                             "backend-slow\t192.0.2.1\t143\t1000000001",
+                             "",
                              "hello",
                              "ready\t",
                              "READY",

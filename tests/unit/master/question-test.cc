@@ -109,6 +109,8 @@ class Bench final : public ServiceRun::Host, public Child::Owner {
   void on_row(ServiceRun& /*run*/, Child& /*child*/, RowMessage /*row*/) noexcept override {}
   void on_done(ServiceRun& /*run*/, Child& /*child*/,
                const DoneMessage& /*done*/) noexcept override {}
+  void on_backend_message(ServiceRun& /*run*/, Child& /*child*/,
+                          const ChildMessage& /*message*/) noexcept override {}
   void on_child_gone(ServiceRun& /*run*/, Child& /*child*/) noexcept override {}
 };
 

@@ -122,6 +122,11 @@ SessionRow Client::row() {
   out.session = session();
   out.secured = secured_text();
   out.state = "login";
+  if (const Endpoint to = attempt_ ? attempt_->backend() : Endpoint{}; to.ip) {
+    out.dest_user = attempt_->dest_user();
+    out.dest_ip = to.ip.text();
+    out.dest_port = std::to_string(to.port);
+  }
   return out;
 }
 

@@ -42,7 +42,8 @@ Result<SessionMask> SessionMask::parse(const std::vector<std::string>& terms) {
 }
 
 bool SessionMask::matches(const SessionRow& row) const {
-  if (proxied_ && row.state != "proxied") return false;
+  // Whoever is on the way to a backend is about to be.
+  if (proxied_ && row.state != "proxied" && row.dest_ip.empty()) return false;
   for (const auto& [name, mask] : terms_) {
     const bool fits = name == "user"      ? config::wildcard_match(row.user, mask)
                       : name == "session" ? config::wildcard_match(row.session, mask)

@@ -20,7 +20,8 @@ namespace postern::login {
 class SessionMask {
  public:
   /// @param terms  FIELD=VALUE: user, session, ip, dest-ip (with * and ?, or a network for the
-  ///               addresses); `proxied`, with or without a value, means relayed ones only
+  ///               addresses); `proxied`, with or without a value, means those at a backend
+  ///               or on the way to one
   /// @return an Error for a field that is none of these
   static Result<SessionMask> parse(const std::vector<std::string>& terms);
   bool matches(const SessionRow& row) const;

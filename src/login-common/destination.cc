@@ -16,6 +16,7 @@
 #include "lib/handle.h"
 #include "lib/text.h"
 #include "sasl/client.h"
+#include "wire/proxy-hosts.h"
 
 namespace postern::login {
 namespace {
@@ -28,7 +29,7 @@ constexpr milliseconds kLongest{24 * 3600 * 1000};
 
 /// Fields of an auth reply that are somebody else's: auth's own, the client's life's, other
 /// services', later versions'.
-constexpr std::array<std::string_view, 31> kOthers{"user",
+constexpr std::array<std::string_view, 30> kOthers{"user",
                                                    "proxy",
                                                    "proxy_maybe",
                                                    "proxy_always",
@@ -57,8 +58,7 @@ constexpr std::array<std::string_view, 31> kOthers{"user",
                                                    "allow_real_nets",
                                                    "k5principals",
                                                    "passdb_import",
-                                                   "master_user",
-                                                   "proxy_hosts"};
+                                                   "master_user"};
 
 Error failure(FailureType type, std::string text) {
   return Error{static_cast<int>(type), std::move(text)};
@@ -81,7 +81,7 @@ struct TlsField {
 
 /// What the fields say, before anything follows from it.
 struct Reader {
-  std::string_view host, hostip, hostips, port, destuser, master, mech, timeout, down_after, source,
+  std::string_view host, hostip, hosts, port, destuser, master, mech, timeout, down_after, source,
       protocol;
   bool has_destuser = false, has_timeout = false, has_port = false;
   TlsField ssl, starttls;
@@ -102,8 +102,8 @@ struct Reader {
       host = value;
     } else if (name == "hostip") {
       hostip = value;
-    } else if (name == "hostips") {
-      hostips = value;
+    } else if (name == "proxy_hosts") {
+      hosts = value;
     } else if (name == "port") {
       port = value;
       has_port = true;
@@ -144,28 +144,6 @@ struct Reader {
   }
 };
 
-/// The addresses of `host`: what hostip and hostips list, else itself.
-Result<std::vector<IpAddress>> read_addresses(const Reader& fields) {
-  std::vector<IpAddress> out;
-  for (const std::string_view list : {fields.hostip, fields.hostips}) {
-    for (const std::string_view word : words(list, ", \t")) {
-      const std::optional<IpAddress> ip = IpAddress::parse(word);
-      if (!ip) {
-        return failure(FailureType::internal, fmt::format("Invalid hostip {}", log_safe(word)));
-      }
-      if (std::find(out.begin(), out.end(), *ip) == out.end()) out.push_back(*ip);
-    }
-  }
-  if (!out.empty()) return out;
-  const std::optional<IpAddress> ip = IpAddress::parse(fields.host);
-  if (!ip) {
-    return failure(FailureType::internal,
-                   fmt::format("BUG: host {} is not an IP (auth should have changed it)",
-                               log_safe(fields.host)));
-  }
-  return std::vector<IpAddress>{*ip};
-}
-
 Result<std::uint16_t> read_port(const Reader& fields, const ProxyCore::Protocol& protocol,
                                 BackendTls tls) {
   if (!fields.has_port) return tls == BackendTls::implicit ? protocol.ssl_port : protocol.port;
@@ -173,6 +151,43 @@ Result<std::uint16_t> read_port(const Reader& fields, const ProxyCore::Protocol&
   if (port) return static_cast<std::uint16_t>(*port);
   return failure(FailureType::internal, fmt::format("Auth service returned invalid port number: {}",
                                                     log_safe(fields.port)));
+}
+
+/// What our auth says of all hosts (wire/proxy-hosts.h); else `host`, with the address in `hostip`.
+Result<std::vector<BackendAddress>> read_addresses(const Reader& fields,
+                                                   const ProxyCore::Protocol& protocol,
+                                                   BackendTls tls) {
+  const Result<std::uint16_t> port = read_port(fields, protocol, tls);
+  if (!port.ok()) return port.error();
+  std::vector<BackendAddress> out;
+  if (!fields.hosts.empty()) {
+    const std::uint16_t usual = tls == BackendTls::implicit ? protocol.ssl_port : protocol.port;
+    const auto hosts = wire::parse_proxy_hosts(fields.hosts);
+    if (!hosts.ok()) {
+      return failure(FailureType::internal, "Invalid proxy_hosts: " + hosts.error().text);
+    }
+    for (const wire::ProxyHost& host : hosts.value()) {
+      for (const IpAddress& ip : host.addresses) {
+        out.push_back({{ip, host.port != 0 ? host.port : usual}, host.name});
+      }
+    }
+    return out;
+  }
+  std::optional<IpAddress> ip = IpAddress::parse(fields.host);
+  if (!fields.hostip.empty()) {
+    ip = IpAddress::parse(fields.hostip);
+    if (!ip) {
+      return failure(FailureType::internal,
+                     fmt::format("Invalid hostip {}", log_safe(fields.hostip)));
+    }
+  }
+  if (!ip) {
+    return failure(FailureType::internal,
+                   fmt::format("BUG: host {} is not an IP (auth should have changed it)",
+                               log_safe(fields.host)));
+  }
+  out.push_back({{*ip, port.value()}, std::string(fields.host)});
+  return out;
 }
 
 milliseconds read_timeout(const Reader& fields, milliseconds setting,
@@ -292,7 +307,10 @@ Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& cl
   for (const auto& [name, value] : fields.fields) said.take(name, value, remarks);
   if (!fields.pass) return failure(FailureType::internal, "password not given");
   if (said.host.empty()) return failure(FailureType::internal, "host not given");
-  Result<std::vector<IpAddress>> addresses = read_addresses(said);
+  BackendTls tls = BackendTls::none;
+  if (said.ssl.on) tls = BackendTls::implicit;
+  if (said.starttls.on) tls = BackendTls::starttls;  // also wins if both are there
+  auto addresses = read_addresses(said, protocol, tls);
   if (!addresses.ok()) return addresses.error();
   if (const Status names = check_names(said, fields); !names.ok()) return names.error();
   if (is_other_protocol(said.protocol, protocol.name)) {
@@ -302,19 +320,12 @@ Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& cl
   }
 
   Destination out;
-  BackendTls tls = BackendTls::none;
-  if (said.ssl.on) tls = BackendTls::implicit;
-  if (said.starttls.on) tls = BackendTls::starttls;  // also wins if both are there
-  const Result<std::uint16_t> port = read_port(said, protocol, tls);
-  if (!port.ok()) return port.error();
   if (tls == BackendTls::none && client.settings->proxy_require_encryption) {
     return failure(FailureType::internal_config,
                    "connection to the backend would not be encrypted "
                    "(proxy_require_encryption=yes, and neither ssl nor starttls is set)");
   }
-  out.host = said.host;
   out.addresses = std::move(addresses).value();
-  out.port = port.value();
   out.any_cert = said.ssl.any_cert || said.starttls.any_cert;
   out.timeout = read_timeout(said, client.settings->login_proxy_timeout, remarks);
   out.down_after = kDefaultDownAfter;
@@ -362,13 +373,11 @@ bool LoopGuard::is_listener(const Endpoint& to) const noexcept {
 
 Status LoopGuard::check(Destination& destination, const ProxyClient& client) const {
   if (client.settings->proxy_allow_self) return Done{};
-  const auto leads_back = [&](const IpAddress& ip) {
-    const Endpoint to{ip, destination.port};
+  std::erase_if(destination.addresses, [&](const BackendAddress& address) {
+    const Endpoint& to = address.to;
     return is_listener(to) || to == client.local || to == client.real_local;
-  };
-  std::vector<IpAddress>& all = destination.addresses;
-  all.erase(std::remove_if(all.begin(), all.end(), leads_back), all.end());
-  if (!all.empty()) return Done{};
+  });
+  if (!destination.addresses.empty()) return Done{};
   return failure(FailureType::internal, "Proxying loops to itself");
 }
 

@@ -15,14 +15,18 @@
 /// From the fields of an auth reply to where and how to connect. No I/O.
 namespace postern::login {
 
+/// One place to connect to.
+struct BackendAddress {
+  Endpoint to;
+  std::string host;  // whose address it is: the name of the certificate, and for the log
+};
+
 /// Where a login is to be proxied to, and what is said there.
 struct Destination {
-  std::string host;  // `host` as given: the name of the certificate, and for the log
-  std::vector<IpAddress> addresses;  // at least one; tried in this order
-  std::uint16_t port = 0;
+  std::vector<BackendAddress> addresses;    // at least one; tried in this order
   bool any_cert = false;                    // the backend's certificate is not checked
   std::chrono::milliseconds timeout{0};     // from the first connect to the login, retries included
-  std::chrono::milliseconds down_after{0};  // see BackendRecord::is_down(); 0: never
+  std::chrono::milliseconds down_after{0};  // of failures, until it counts as down; 0: never
   std::optional<IpAddress> source;          // bind to it; none: login_source_ips or the kernel's
   BackendTarget target;                     // target.ttl is already decremented (0: used up)
 };

@@ -90,6 +90,9 @@ LoginServer::LoginServer(service::Service& service, const Protocol& protocol, in
   clients_.on_change([this]() { changed_.trigger(); });
   clients_.on_known([this]() { service_.evictable_changed(); });
   proxy_->on_change([this]() { changed_.trigger(); });
+  proxy_->use_master([this](std::string_view verb, const std::vector<std::string>& fields) {
+    service_.tell_master(verb, fields);
+  });
   auth_.on_change([this]() { clients_.auth_ready(); }, [this]() { clients_.auth_broken(); });
 }
 
@@ -191,6 +194,7 @@ bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string
     if (!used.ok()) log::error("ssl_cert_dir: {}", used.error().text);
     return true;
   }
+  if (proxy_->on_packet(verb, fields)) return true;
   if (verb != wire::kTicketKeys || fields.size() != 1) return false;
   const Status status = tls_.set_ticket_keys(fields.front());
   if (!status.ok()) log::error("TLS ticket keys: {}", status.error().text);
@@ -200,6 +204,7 @@ bool LoginServer::on_packet(std::string_view verb, const std::vector<std::string
 void LoginServer::on_call(service::Call call) noexcept {
   if (call.verb() == wire::kSessions) return answer_sessions(call);
   if (call.verb() == wire::kKick) return answer_kick(call);
+  if (call.verb() == wire::kBackendRows) return answer_backends(call);
   call.done(EX_USAGE, "unknown question");
 }
 
@@ -211,6 +216,17 @@ void LoginServer::answer_sessions(service::Call& call) {
   };
   clients_.for_each(visit);
   proxy_->for_each(visit);
+  call.done(0);
+}
+
+void LoginServer::answer_backends(service::Call& call) {
+  proxy_->for_each_backend([&call](const BackendRow& row) {
+    call.row({{"address", row.backend.ip.text()},
+              {"port", fmt::to_string(row.backend.port)},
+              {"pending", fmt::to_string(row.pending)},
+              {"sessions", fmt::to_string(row.sessions)},
+              {"logins", fmt::to_string(row.logins)}});
+  });
   call.done(0);
 }
 

@@ -45,6 +45,7 @@ class LoginServer final : public service::Handler {
   void on_change() noexcept;
   void show_title();
   void answer_sessions(service::Call& call);
+  void answer_backends(service::Call& call);
   void answer_kick(service::Call& call);
   /// Connects by way of the master.
   AuthClient::Connect connector(std::string_view name);

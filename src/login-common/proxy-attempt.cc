@@ -103,6 +103,7 @@ std::string Attempt::state() const {
   switch (phase_) {
     case Phase::reporting:
       return "failed";
+    case Phase::asking:
     case Phase::connecting:
       return "connecting";
     case Phase::pausing:
@@ -114,6 +115,10 @@ std::string Attempt::state() const {
       return failure_ ? "failed" : "logged in";
   }
   return "";
+}
+
+std::string Attempt::dest_user() const {
+  return destination_ ? destination_->target.user : std::string();
 }
 
 std::string Attempt::log_prefix() const {
@@ -128,7 +133,11 @@ void Attempt::on_timer() noexcept {
     case Phase::pausing:
       ++reconnects_;
       address_ = 0;
+      tried_ = false;
       connect();
+      return;
+    case Phase::asking:
+      on_probe(true);
       return;
     case Phase::connecting:
     case Phase::tls:
@@ -302,7 +311,8 @@ void Attempt::logged_in() {
   }
   timer_.cancel();
   stream_->want(false, false);
-  record_->on_success(core_.loop().now());
+  core_.records().worked(*record_);
+  ++record_->logins;
   phase_ = Phase::over;
   dialogue_.reset();
   output_.clear();
@@ -366,17 +376,34 @@ bool Attempt::may_retry(FailureType type) const {
   return false;
 }
 
-/// This connection has failed: another one after a pause, or the verdict.
+/// True if the next address is to be tried at once: nobody there has refused the user.
+bool Attempt::may_move_on(FailureType type) const {
+  return (type == FailureType::connect || type == FailureType::protocol) &&
+         address_ + 1 < destination_->addresses.size() && deadline_ > core_.loop().now();
+}
+
+/// This connection has failed: another one, at once or after a pause, or the verdict.
 void Attempt::fail(FailureType type, std::string reason, std::string reply) {
   timer_.cancel();
-  const io::TimePoint now = core_.loop().now();
   if (record_ != nullptr) {
-    if (is_auth(type)) record_->on_success(now);
+    if (is_auth(type)) core_.records().worked(*record_);
     if ((type == FailureType::connect || type == FailureType::protocol) && !local_trouble_) {
-      record_->on_failure(now, connection_started_);
+      // One that has greeted lives: that one login hung there says little about the others.
+      const auto patience = bytes_ > 0 ? io::Milliseconds(0) : destination_->down_after;
+      core_.records().failed(*record_, connection_started_, patience, reason);
     }
   }
   drop_connection();
+  if (may_move_on(type)) {
+    if (log::debug_enabled()) {
+      log_line(log::Level::debug, proxy_prefix(user_, backend()),
+               fmt::format("{}{} - trying the next address", failure_prefix(type), reason));
+    }
+    leave_record();
+    ++address_;
+    connect();
+    return;
+  }
   if (may_retry(type)) {
     if (log::debug_enabled()) {
       log_line(log::Level::debug, proxy_prefix(user_, backend()),
@@ -431,13 +458,14 @@ void Attempt::log_line(log::Level level, std::string_view prefix, std::string_vi
 
 void Attempt::leave_record() noexcept {
   if (record_ == nullptr) return;
-  --record_->attempts;
+  if (question_ != 0) core_.records().cancel(std::exchange(question_, 0));
+  core_.records().leave(*record_);
   record_ = nullptr;
 }
 
 StartedFacts Attempt::started_facts() const {
   StartedFacts facts;
-  facts.host = destination_->host;
+  facts.host = destination_->addresses[address_].host;
   facts.ip = backend().ip;
   if (source_) facts.source = *source_;
   facts.user = user_;

@@ -38,6 +38,8 @@ class Attempt final : public ProxyAttempt {
   /// Reads `fields` and sets out. Never calls `done`.
   void begin(ProxyFields fields);
   std::string state() const override;
+  Endpoint backend() const override;
+  std::string dest_user() const override;
   std::string log_prefix() const override;
   void relay(std::unique_ptr<io::Stream> client, WipingBuffer client_input, WipingBuffer to_client,
              std::uint64_t sent_to_client) override;
@@ -45,6 +47,7 @@ class Attempt final : public ProxyAttempt {
  private:
   enum class Phase : std::uint8_t {
     reporting,   // failed inside begin(): said at the next turn
+    asking,      // the backend is down: may this one probe?
     connecting,  // until the backend is heard or TLS begins
     tls,         // handshake
     dialogue,
@@ -54,13 +57,17 @@ class Attempt final : public ProxyAttempt {
 
   // Connecting (proxy-connect.cc).
   void connect();
+  std::string refusal() const;
+  void refuse(std::string reason);
+  void ask_probe();
+  void on_probe(bool granted);
+  void open_connection();
   bool open_socket(const Endpoint& to);
   void choose_source(const IpAddress& to);
   void arm_connect_timer();
   void on_connect_writable();
   void connect_failed(int error);
   bool connected() const;
-  Endpoint backend() const;
   std::string where_text() const;
   void drop_connection();
 
@@ -83,6 +90,7 @@ class Attempt final : public ProxyAttempt {
 
   // The end.
   void fail(FailureType type, std::string reason, std::string reply = {});
+  bool may_move_on(FailureType type) const;
   bool may_retry(FailureType type) const;
   void log_failure(FailureType type, const std::string& reason) const;
   void log_line(log::Level level, std::string_view prefix, std::string_view message) const;
@@ -102,6 +110,8 @@ class Attempt final : public ProxyAttempt {
   std::size_t address_ = 0;          // of destination_->addresses, in use
   std::optional<IpAddress> source_;
   bool source_chosen_ = false;
+  std::uint64_t question_ = 0;  // to the master, about a probe; 0: none
+  bool tried_ = false;          // an address, since the last pause
   bool retry_allowed_ = true;
   bool in_begin_ = false;
   unsigned reconnects_ = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "io/socket.h"
@@ -20,37 +21,93 @@ bool is_local(int error) noexcept {
          error == EADDRNOTAVAIL;
 }
 
+/// With others left to try, no longer than this for one that is thought to be down.
+constexpr io::Milliseconds kProbePatience{2000};
+/// The master is busy at most.
+constexpr io::Milliseconds kMasterPatience{1000};
+
+/// Dovecot 2.4's words.
+std::string down_text(const BackendRecord& record) {
+  const std::int64_t now = std::time(nullptr);
+  return fmt::format("Host has been down for {} secs (last success was {})",
+                     std::max<std::int64_t>(now - record.success_known, 0), record.success_known);
+}
+
 }  // namespace
 
 Endpoint Attempt::backend() const {
   if (!destination_) return {};
-  return {destination_->addresses[address_], destination_->port};
+  return destination_->addresses[address_].to;
 }
 
-/// Begins a connection to the address whose turn it is.
+/// Begins a connection to the address whose turn it is, or to the next that may be tried.
 void Attempt::connect() {
-  const io::TimePoint now = core_.loop().now();
-  connection_started_ = now;
+  if (client_.ttl <= 1) {
+    fail(FailureType::remote_config, "TTL reached zero - proxies appear to be looping?");
+    return;
+  }
+  for (;;) {
+    record_ = &core_.records().get(backend());
+    core_.records().enter(*record_);
+    std::string why = refusal();
+    if (why.empty()) {
+      if (record_->health == wire::BackendNewsKind::down) return ask_probe();
+      return open_connection();
+    }
+    leave_record();
+    if (address_ + 1 == destination_->addresses.size()) return refuse(std::move(why));
+    ++address_;
+  }
+}
+
+/// Why no login may go to the backend now; empty: it may, or (if it is down) may ask.
+std::string Attempt::refusal() const {
+  if (record_->disabled) return "Host is disabled (posternctl proxy disable)";
+  const unsigned most = client_.settings->proxy_max_pending;
+  if (record_->health == wire::BackendNewsKind::full || (most > 0 && record_->attempts > most)) {
+    return "Too many logins wait for this host";
+  }
+  if (record_->health == wire::BackendNewsKind::down &&
+      core_.loop().now() < record_->no_probe_before) {
+    return down_text(*record_);
+  }
+  return {};
+}
+
+/// No address is left that may be tried. It is no failure of the backend's.
+void Attempt::refuse(std::string reason) {
+  retry_allowed_ = tried_;
+  fail(FailureType::connect, std::move(reason));
+}
+
+void Attempt::ask_probe() {
+  phase_ = Phase::asking;
+  question_ = core_.records().ask_probe(*record_, [this](bool granted) { on_probe(granted); });
+  timer_.set(kMasterPatience);
+}
+
+/// @param granted  also if the master does not answer: who is left to itself tries
+void Attempt::on_probe(bool granted) {
+  core_.records().cancel(std::exchange(question_, 0));
+  timer_.cancel();
+  if (granted) return open_connection();
+  std::string why = down_text(*record_);
+  leave_record();
+  if (address_ + 1 == destination_->addresses.size()) return refuse(std::move(why));
+  ++address_;
+  connect();
+}
+
+void Attempt::open_connection() {
   const Endpoint to = backend();
+  connection_started_ = core_.loop().now();
+  tried_ = true;
   lines_ = 0;
   bytes_ = 0;
   asked_ = false;
   early_ = 0;
   local_trouble_ = false;
   sent_ = 0;
-  if (client_.ttl <= 1) {
-    fail(FailureType::remote_config, "TTL reached zero - proxies appear to be looping?");
-    return;
-  }
-  record_ = &core_.records().get(to);
-  record_->on_start(now);
-  if (record_->is_down(destination_->down_after)) {
-    retry_allowed_ = false;
-    // Not a new failure: the one who is trying finds out.
-    leave_record();
-    fail(FailureType::connect, "Host is down");
-    return;
-  }
   dialogue_ = core_.protocol().make_dialogue(destination_->target);
   choose_source(to.ip);
   phase_ = Phase::connecting;
@@ -111,7 +168,11 @@ bool Attempt::open_socket(const Endpoint& to) {
 void Attempt::arm_connect_timer() {
   const auto left = std::chrono::duration_cast<io::Milliseconds>(deadline_ - core_.loop().now());
   const auto addresses = static_cast<std::int64_t>(destination_->addresses.size() - address_);
-  const io::Milliseconds share = phase_ == Phase::connecting ? left / addresses : left;
+  // A backend that has greeted lives; it may take its time to verify a password.
+  io::Milliseconds share = phase_ == Phase::dialogue ? left : left / addresses;
+  if (addresses > 1 && record_->health == wire::BackendNewsKind::down) {
+    share = std::min(share, kProbePatience);
+  }
   timer_.set(std::max(share, io::Milliseconds(0)));
 }
 
@@ -130,25 +191,12 @@ bool Attempt::connected() const {
   return stream_ && static_cast<bool>(io::remote_endpoint(stream_->fd()).ip);
 }
 
-/// The connection was not made. Another address is tried at once, if there is one.
 void Attempt::connect_failed(int error) {
   const Endpoint to = backend();
   const Error text =
       system_error(fmt::format("connect({}, {}) failed", to.ip.text(), to.port), error);
-  std::string reason = fmt::format("{} ({})", text.text, where_text());
   local_trouble_ = is_local(error);
-  if (address_ + 1 < destination_->addresses.size() && deadline_ > core_.loop().now()) {
-    if (log::debug_enabled()) {
-      log_line(log::Level::debug, proxy_prefix(user_, to), reason + " - trying the next address");
-    }
-    if (!local_trouble_) record_->on_failure(core_.loop().now(), connection_started_);
-    leave_record();
-    drop_connection();
-    ++address_;
-    connect();
-    return;
-  }
-  fail(FailureType::connect, std::move(reason));
+  fail(FailureType::connect, fmt::format("{} ({})", text.text, where_text()));
 }
 
 /// "after 3 secs, 3 reconnects, local=127.0.0.1:35378". The loop reads its clock once a turn, so

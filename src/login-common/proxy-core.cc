@@ -11,7 +11,11 @@ std::unique_ptr<ProxyCore> ProxyCore::make(io::Loop& loop, const Protocol& proto
 }
 
 ProxyCoreImpl::ProxyCoreImpl(io::Loop& loop, const Protocol& protocol, LoopGuard guard)
-    : loop_(loop), protocol_(protocol), guard_(std::move(guard)), relay_(loop, protocol.name) {}
+    : loop_(loop),
+      protocol_(protocol),
+      guard_(std::move(guard)),
+      records_(loop),
+      relay_(loop, protocol.name) {}
 
 void ProxyCoreImpl::prepare(const std::vector<std::shared_ptr<const config::LoginSettings>>& all) {
   tls_.begin_again();
@@ -32,6 +36,12 @@ std::unique_ptr<ProxyAttempt> ProxyCoreImpl::start(ProxyFields fields, ProxyClie
   auto attempt = std::make_unique<Attempt>(*this, std::move(client), std::move(done));
   attempt->begin(std::move(fields));
   return attempt;
+}
+
+void ProxyCoreImpl::for_each_backend(const std::function<void(const BackendRow&)>& visit) const {
+  records_.for_each([&visit](const BackendRecord& record) {
+    visit({record.backend, record.attempts, record.sessions, record.logins});
+  });
 }
 
 SourceIps& ProxyCoreImpl::source_ips(const config::LoginSettings& settings) {

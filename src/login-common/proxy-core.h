@@ -35,6 +35,11 @@ class ProxyCoreImpl final : public ProxyCore {
                 bool spread) override {
     return relay_.kick(match, reason, spread);
   }
+  void use_master(BackendRecords::Tell tell) override { records_.use(std::move(tell)); }
+  bool on_packet(std::string_view verb, const std::vector<std::string>& fields) override {
+    return records_.on_packet(verb, fields);
+  }
+  void for_each_backend(const std::function<void(const BackendRow&)>& visit) const override;
   void on_change(std::function<void()> changed) override { relay_.on_change(std::move(changed)); }
 
   io::Loop& loop() noexcept { return loop_; }

@@ -41,7 +41,8 @@ void Attempt::start_tls() {
   output_.clear();
   arm_connect_timer();
   stream_->want(false, false);
-  stream_->start_tls_client(std::move(context).value(), destination_->host, verify);
+  stream_->start_tls_client(std::move(context).value(), destination_->addresses[address_].host,
+                            verify);
 }
 
 void Attempt::on_tls_started() {

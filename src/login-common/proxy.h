@@ -74,6 +74,9 @@ class ProxyAttempt {
   virtual ~ProxyAttempt() = default;
   /// "connecting", "login/banner" …, for posternctl and verbose_proctitle.
   virtual std::string state() const = 0;
+  /// Where it is being tried, and as whom; no address before that is known.
+  virtual Endpoint backend() const = 0;
+  virtual std::string dest_user() const = 0;
   /// What its log lines begin with: "proxy(alice,192.0.2.1:143): ".
   virtual std::string log_prefix() const = 0;
   /// After the verdict `logged_in`, inside `done` or later: takes both connections into the relay.
@@ -90,6 +93,14 @@ class ProxyAttempt {
 struct SessionRow {
   std::uint64_t id = 0;
   std::string user, service, rip, lip, session, secured, state, dest_user, dest_ip, dest_port;
+};
+
+/// What this process has to do with a backend, as posternctl sees it.
+struct BackendRow {
+  Endpoint backend;
+  unsigned pending = 0;      // logins under way
+  unsigned sessions = 0;     // being relayed
+  std::uint64_t logins = 0;  // that succeeded
 };
 
 /// The relay's and connector's shared half; one per login process. Destroyed after every attempt.
@@ -122,6 +133,13 @@ class ProxyCore {
   /// @param spread  their clients may be told one after another (login_proxy_max_disconnect_delay)
   virtual unsigned kick(const std::function<bool(const SessionRow&)>& match,
                         std::string_view reason, bool spread) = 0;
+  /// How to tell the master of backends (wire/channel.h); nobody is told before.
+  virtual void use_master(
+      std::function<void(std::string_view verb, const std::vector<std::string>& fields)> tell) = 0;
+  /// What the master says of them. False: the message is none of these, or wrong.
+  virtual bool on_packet(std::string_view verb, const std::vector<std::string>& fields) = 0;
+  /// The backends that this process has connected to, or was told of.
+  virtual void for_each_backend(const std::function<void(const BackendRow&)>& visit) const = 0;
   /// Called whenever relaying() changed, at the end of that turn of the loop or sooner.
   virtual void on_change(std::function<void()> changed) = 0;
 };

@@ -27,6 +27,7 @@ class ServiceImpl : private Acceptor::Owner {
   void evictable_changed() noexcept;
   void finish() noexcept { loop.stop(); }
   void connect(std::string_view name, std::function<void(Result<UniqueFd>)> answer);
+  void tell_master(std::string_view verb, const std::vector<std::string>& fields);
   void send_row(std::uint64_t id, const std::vector<std::pair<std::string, std::string>>& fields);
   void send_done(std::uint64_t id, int code, std::string_view text);
 

@@ -350,6 +350,13 @@ void ServiceImpl::send_status() noexcept {
   send(std::move(packet));
 }
 
+void ServiceImpl::tell_master(std::string_view verb, const std::vector<std::string>& fields) {
+  WipingBuffer packet;
+  wire::TabLine line(packet, verb);
+  for (const std::string& field : fields) line.add(field);
+  send(std::move(packet));
+}
+
 void ServiceImpl::send_row(std::uint64_t id,
                            const std::vector<std::pair<std::string, std::string>>& fields) {
   WipingBuffer packet;
@@ -433,6 +440,9 @@ void Service::set_load(Load load) noexcept {
 }
 void Service::evictable_changed() noexcept {
   impl_->evictable_changed();
+}
+void Service::tell_master(std::string_view verb, const std::vector<std::string>& fields) {
+  impl_->tell_master(verb, fields);
 }
 void Service::finish() noexcept {
   impl_->finish();

@@ -123,6 +123,8 @@ class Service {
   void set_load(Load load) noexcept;
   /// What evictable() says of a client has changed for good: where it comes from.
   void evictable_changed() noexcept;
+  /// A message that only this program's master understands (wire/channel.h).
+  void tell_master(std::string_view verb, const std::vector<std::string>& fields);
   /// The last client is gone: ends run() with this turn.
   void finish() noexcept;
   bool draining() const noexcept;

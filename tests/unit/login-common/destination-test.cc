@@ -58,8 +58,8 @@ TEST(Destination, HostAloneGivesTheDefaults) {
   ASSERT_TRUE(got.destination) << got.error.text;
   const Destination& d = *got.destination;
   EXPECT_EQ(d.addresses.size(), 1U);
-  EXPECT_EQ(d.addresses[0].text(), "192.0.2.1");
-  EXPECT_EQ(d.port, 143);
+  EXPECT_EQ(d.addresses[0].to.text(), "192.0.2.1:143");
+  EXPECT_EQ(d.addresses[0].host, "192.0.2.1");
   EXPECT_EQ(d.target.tls, BackendTls::none);
   EXPECT_EQ(d.timeout, milliseconds(30000));
   EXPECT_EQ(d.down_after, milliseconds(30000));
@@ -171,7 +171,7 @@ TEST(Destination, TlsFieldsAndDefaultPortDoNotDependOnOrder) {
       ASSERT_TRUE(got.destination);
       EXPECT_EQ(got.destination->target.tls, row.tls);
       EXPECT_EQ(got.destination->any_cert, row.any_cert);
-      EXPECT_EQ(got.destination->port, row.port);
+      EXPECT_EQ(got.destination->addresses[0].to.port, row.port);
       EXPECT_EQ(!got.remarks.empty(), row.remark);
     }
   }
@@ -215,16 +215,33 @@ TEST(Destination, TimeoutIsSecondsOrHasAUnit) {
   EXPECT_EQ(got.remarks.at(0).level, log::Level::error);
 }
 
-TEST(Destination, ResolvedAddressesReplaceTheHost) {
-  const Read got = read({{"hostips", "192.0.2.3,2001:db8::1, 192.0.2.2"},
-                         {"host", "mail.example.com"},
-                         {"hostip", "192.0.2.2"}});
-  ASSERT_TRUE(got.destination);
-  EXPECT_EQ(got.destination->host, "mail.example.com");
-  ASSERT_EQ(got.destination->addresses.size(), 3U);
-  EXPECT_EQ(got.destination->addresses[0].text(), "192.0.2.2");
-  EXPECT_EQ(got.destination->addresses[1].text(), "192.0.2.3");
-  EXPECT_EQ(got.destination->addresses[2].text(), "2001:db8::1");
+TEST(Destination, EachHostOfAListKeepsItsNameAndPort) {
+  const Read got =
+      read({{"proxy_hosts", "a.example 0 192.0.2.2,2001:db8::1;b.example 1143 192.0.2.3"},
+            {"host", "a.example"},
+            {"hostip", "192.0.2.2"},
+            {"ssl", "yes"},
+            {"port", "144"}});
+  ASSERT_TRUE(got.destination) << got.error.text;
+  const auto& all = got.destination->addresses;
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0].to.text(), "192.0.2.2:993");
+  EXPECT_EQ(all[0].host, "a.example");
+  EXPECT_EQ(all[1].to.text(), "[2001:db8::1]:993");
+  EXPECT_EQ(all[1].host, "a.example");
+  EXPECT_EQ(all[2].to.text(), "192.0.2.3:1143");
+  EXPECT_EQ(all[2].host, "b.example");
+}
+
+TEST(Destination, AListThatIsWrongIsRefused_T_DAT_10) {
+  for (const char* list :
+       {"a", "a 1 192.0.2.1;", "a 70000 192.0.2.1", "a 1 host", "a\r 1 192.0.2.1"}) {
+    SCOPED_TRACE(list);
+    const Read got = read({{"host", "a"}, {"hostip", "192.0.2.1"}, {"proxy_hosts", list}});
+    ASSERT_FALSE(got.destination);
+    EXPECT_EQ(static_cast<FailureType>(got.error.code), FailureType::internal);
+    EXPECT_TRUE(got.error.text.starts_with("Invalid proxy_hosts: ")) << got.error.text;
+  }
 }
 
 TEST(Destination, IdentityFields) {
@@ -335,12 +352,12 @@ TEST(LoopGuard, AllowSelfAllowsIt) {
 TEST(LoopGuard, DropsOnlyTheAddressesThatLeadBack) {
   Read got = read({{"host", "mail.example.com"},
                    {"hostip", "192.0.2.10"},
-                   {"hostips", "192.0.2.10,192.0.2.11"},
+                   {"proxy_hosts", "mail.example.com 993 192.0.2.10,192.0.2.11"},
                    {"port", "993"}});
   ASSERT_TRUE(got.destination);
   ASSERT_TRUE(LoopGuard().check(*got.destination, some_client()).ok());
   ASSERT_EQ(got.destination->addresses.size(), 1U);
-  EXPECT_EQ(got.destination->addresses[0].text(), "192.0.2.11");
+  EXPECT_EQ(got.destination->addresses[0].to.ip.text(), "192.0.2.11");
 }
 
 TEST(Destination, KnowsWhatSmtpSaysOfItselfAndOfTheClient) {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <utility>
@@ -504,9 +505,41 @@ TEST_F(ProxyLogin, TheNextAddressIsTriedAtOnce) {
   Login login;
   run(login, {{"host", "mail.test"},
               {"hostip", "127.0.0.2"},
-              {"hostips", "127.0.0.2,127.0.0.1"},
-              {"port", std::to_string(backend.port())}});
+              {"proxy_hosts", fmt::format("mail.test {} 127.0.0.2,127.0.0.1", backend.port())}});
   EXPECT_TRUE(login.verdict->logged_in);
+}
+
+TEST_F(ProxyLogin, TheNextHostIsTriedWhateverKeptTheFirstFromAVerdict) {
+  for (const ScriptedBackend::Script& bad :
+       {ScriptedBackend::Script{{Act::close, ""}},
+        ScriptedBackend::Script{{Act::send, "garbage\r\n"}},
+        ScriptedBackend::Script{
+            {Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::reset, ""}}}) {
+    ScriptedBackend first(loop_, {bad});
+    ScriptedBackend second(loop_, {kGood});
+    LogCapture log;
+    Login login;
+    run(login, {{"host", "one"},
+                {"hostip", "127.0.0.1"},
+                {"proxy_hosts",
+                 fmt::format("one {} 127.0.0.1;two {} 127.0.0.1", first.port(), second.port())}});
+    EXPECT_TRUE(login.verdict->logged_in);
+    EXPECT_EQ(first.count(), 1U);
+    EXPECT_EQ(log.text(), "") << "nothing has failed for the client";
+  }
+}
+
+TEST_F(ProxyLogin, ARefusalIsNotTakenToTheNextHost) {
+  ScriptedBackend first(
+      loop_, {{{Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "NO wrong\r\n"}}});
+  ScriptedBackend second(loop_, {kGood});
+  Login login;
+  run(login, {{"host", "one"},
+              {"hostip", "127.0.0.1"},
+              {"proxy_hosts",
+               fmt::format("one {} 127.0.0.1;two {} 127.0.0.1", first.port(), second.port())}});
+  EXPECT_TRUE(login.failed_with(Outcome::wrong_credentials));
+  EXPECT_EQ(second.count(), 0U);
 }
 
 TEST_F(ProxyLogin, SourceAddressIsBound) {
@@ -562,39 +595,205 @@ TEST_F(ProxyLogin, MayBeDestroyedByItsOwnVerdict) {
   }
 }
 
-// T-BCK-05: after a while of failures one login probes and the others fail at once.
-TEST_F(ProxyLogin, DeadBackendCostsLaterLoginsNothing) {
-  ScriptedBackend backend(loop_, {{{Act::close, ""}}, {}, {}});
-  const Fields fields = to(backend.port(), {{"proxy_host_immediate_failure_after", "1ms"}});
-  Login first;
-  run(first, fields);
-  Login probe;
-  begin(probe, fields);
+/// The master's end of the breaker, as far as a test says.
+class ProxyHealth : public ProxyLogin {
+ protected:
+  ProxyHealth() {
+    core_->use_master([this](std::string_view verb, const std::vector<std::string>& fields) {
+      said_.emplace_back(verb);
+      last_ = fields;
+      if (verb == "backend-probe" && answer_probes_) {
+        // As the real one, not before the question has been put.
+        probes_.push_back(fields.at(0));
+        answer_.trigger();
+      }
+    });
+    answer_.start(loop_, io::Callback<>::to<&ProxyHealth::on_answer>(*this));
+  }
+  void on_answer() noexcept {
+    for (const std::string& id : std::exchange(probes_, {})) {
+      EXPECT_TRUE(core_->on_packet("probe", {id, grant_ ? "1" : "0", grant_ ? "0" : "900"}));
+    }
+  }
+  void news(std::uint16_t port, const std::string& kind) {
+    const auto success = std::to_string(std::time(nullptr) - 45);
+    ASSERT_TRUE(core_->on_packet(
+        "backends", {fmt::format("127.0.0.1 {} {} 1764000000 {}", port, kind, success)}));
+  }
+  /// Two hosts of the same address.
+  static Fields both(const ScriptedBackend& one, const ScriptedBackend& two) {
+    return {
+        {"host", "one"},
+        {"hostip", "127.0.0.1"},
+        {"proxy_hosts", fmt::format("one {} 127.0.0.1;two {} 127.0.0.1", one.port(), two.port())}};
+  }
+  using Words = std::vector<std::string>;
+
+  bool answer_probes_ = true;
+  bool grant_ = false;
+  Words said_, last_, probes_;
+  io::Deferred answer_;
+};
+
+TEST_F(ProxyHealth, ALoginThatWorksSaysNothingToTheMaster) {
+  ScriptedBackend backend(loop_, {kGood});
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  login.attempt.reset();
+  EXPECT_EQ(said_, Words{});
+}
+
+TEST_F(ProxyHealth, WhatComesToNoVerdictIsToldAndARefusalIsNot) {
+  struct Row {
+    ScriptedBackend::Script script;
+    bool told;
+    std::string patience;
+  };
+  const std::vector<Row> rows{
+      {{{Act::close, ""}}, true, "30000"},
+      {{{Act::send, "nonsense\r\n"}}, true, "0"},
+      {{{Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::close, ""}}, true, "0"},
+      {{{Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "NO wrong\r\n"}}, false, ""},
+      {{{Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "TEMP later\r\n"}}, false, ""},
+      {{{Act::send, "* OK\r\n"}, {Act::expect, "LOGIN"}, {Act::send, "CONF\r\n"}}, false, ""},
+  };
+  for (const Row& row : rows) {
+    ScriptedBackend backend(loop_, {row.script});
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_EQ(said_, row.told ? Words{"backend-failed"} : Words{});
+    if (row.told) {
+      EXPECT_EQ(last_.at(1), std::to_string(backend.port()));
+      EXPECT_EQ(last_.at(4), row.patience);
+      EXPECT_EQ(last_.at(5).find(kPassword), std::string::npos);
+    }
+    said_.clear();
+  }
+}
+
+// T-BCK-05: while it is down one login probes and the others fail at once.
+TEST_F(ProxyHealth, ADeadBackendCostsLaterLoginsNothing_T_BCK_05) {
+  settings_->login_proxy_max_reconnects = 3;
+  ScriptedBackend backend(loop_, {kGood});
+  news(backend.port(), "down");
   LogCapture log;
-  Login later;
-  run(later, fields);
-  EXPECT_FALSE(probe.verdict);
-  EXPECT_TRUE(later.failed_with(Outcome::proxy_unavailable));
-  EXPECT_NE(log.text().find("): Host is down: user=<joe>"), std::string::npos) << log.text();
-  ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 2; }));
+  Login refused;
+  run(refused, to(backend.port()));
+  EXPECT_TRUE(refused.failed_with(Outcome::proxy_unavailable));
+  Login again;  // nobody is asked before there is another probe
+  run(again, to(backend.port()));
+  EXPECT_TRUE(again.failed_with(Outcome::proxy_unavailable));
+  EXPECT_EQ(said_, (Words{"backend-probe"}));
+  EXPECT_EQ(backend.count(), 0U);
+  const std::string text = log.text();
+  const std::size_t at = text.find("): Host has been down for 45 secs (last success was ");
+  EXPECT_TRUE(at != std::string::npos ||
+              text.find("): Host has been down for 46 secs") != std::string::npos)
+      << text;
+  grant_ = true;
+  news(backend.port(), "down");
+  Login probe;
+  run(probe, to(backend.port()));
+  EXPECT_TRUE(probe.verdict->logged_in);
+  EXPECT_EQ(said_, (Words{"backend-probe", "backend-probe", "backend-worked"}));
+  Login after;
+  run(after, to(backend.port()));
+  EXPECT_TRUE(after.verdict->logged_in);
+  EXPECT_EQ(said_.size(), 3U);
+}
+
+TEST_F(ProxyHealth, WithoutAMasterThatAnswersALoginTries) {
+  answer_probes_ = false;
+  ScriptedBackend backend(loop_, {kGood});
+  news(backend.port(), "down");
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+}
+
+TEST_F(ProxyHealth, MayBeDestroyedWhileItAsks) {
+  ScriptedBackend backend(loop_, {kGood});
+  news(backend.port(), "down");
+  Login login;
+  begin(login, to(backend.port()));
+  EXPECT_EQ(login.attempt->state(), "connecting");
+  login.attempt.reset();
+  run_dry(loop_);
+  EXPECT_FALSE(login.verdict);
+}
+
+TEST_F(ProxyHealth, HealthyHostsComeFirstAndTheOneThatIsDownIsProbed) {
+  ScriptedBackend one(loop_, {kGood});
+  ScriptedBackend two(loop_, {kGood});
+  for (const char* kind : {"down", "full", "disabled"}) {
+    SCOPED_TRACE(kind);
+    news(one.port(), kind);
+    const std::size_t before = two.count();
+    Login login;
+    run(login, both(one, two));
+    EXPECT_TRUE(login.verdict->logged_in);
+    EXPECT_EQ(one.count(), 0U);
+    EXPECT_EQ(two.count(), before + 1);
+  }
+  news(one.port(), "enabled");
+  news(one.port(), "down");
+  grant_ = true;
+  Login probe;
+  run(probe, both(one, two));
+  EXPECT_TRUE(probe.verdict->logged_in);
+  EXPECT_EQ(one.count(), 1U);
+}
+
+TEST_F(ProxyHealth, WhatIsDisabledIsSaidAndNotTried) {
+  ScriptedBackend backend(loop_, {kGood});
+  news(backend.port(), "disabled");
+  LogCapture log;
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.failed_with(Outcome::proxy_unavailable));
+  EXPECT_EQ(backend.count(), 0U);
+  EXPECT_EQ(said_, Words{}) << "no failure of the backend's";
+  EXPECT_NE(log.text().find("): Host is disabled (posternctl proxy disable): user=<joe>"),
+            std::string::npos)
+      << log.text();
+}
+
+/// T-BCK-06: those who wait for one backend leave room for the others.
+TEST_F(ProxyHealth, OnlySoManyMayWaitForOneBackend_T_BCK_06) {
+  settings_->proxy_max_pending = 2;
+  ScriptedBackend silent(loop_, {{}});
+  ScriptedBackend good(loop_, {kGood});
+  Login first;
+  Login second;
+  begin(first, to(silent.port()));
+  begin(second, to(silent.port()));
+  LogCapture log;
+  Login third;
+  run(third, to(silent.port()));
+  EXPECT_TRUE(third.failed_with(Outcome::proxy_unavailable));
+  EXPECT_NE(log.text().find("): Too many logins wait for this host: user=<joe>"), std::string::npos)
+      << log.text();
+  Login other;
+  run(other, to(good.port()));
+  EXPECT_TRUE(other.verdict->logged_in);
+  EXPECT_FALSE(first.verdict || second.verdict);
+  second.attempt.reset();
+  Login fourth;
+  begin(fourth, to(silent.port()));
+  run_dry(loop_);
+  EXPECT_FALSE(fourth.verdict) << "one has left, so one may come";
+  EXPECT_EQ(said_, Words{});
 }
 
 // Out of ports or descriptors: every backend would seem down, and none is.
-TEST_F(ProxyLogin, WhatWeLackIsNotTheBackendsFault_T_BCK_06) {
-  ScriptedBackend backend(loop_, {{}, kGood});
-  const Fields fields = to(backend.port(), {{"proxy_host_immediate_failure_after", "1ms"}});
-  const auto source_ips = std::exchange(settings_->login_source_ips, {"192.0.2.1"});
+TEST_F(ProxyHealth, WhatWeLackIsNotTheBackendsFault_T_BCK_06) {
+  ScriptedBackend backend(loop_, {kGood});
+  settings_->login_source_ips = {"192.0.2.1"};
   Login first;
-  run(first, fields);
+  run(first, to(backend.port()));
   EXPECT_TRUE(first.failed_with(Outcome::proxy_unavailable));
-  settings_->login_source_ips = source_ips;
-  Login silent;
-  begin(silent, fields);
-  ASSERT_TRUE(run_until(loop_, [&] { return backend.count() == 1; }));
-  Login later;
-  run(later, fields);
-  ASSERT_TRUE(later.verdict);
-  EXPECT_TRUE(later.verdict->logged_in);
+  EXPECT_EQ(said_, Words{});
 }
 
 struct Deaf {

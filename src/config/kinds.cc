@@ -223,6 +223,17 @@ std::string text::print(const std::string& value, std::string_view /*choices*/) 
   return value;
 }
 
+Result<std::string> path_below::parse(const Value& value, std::string_view choices) {
+  if (value.view().starts_with('/')) {
+    return bad(fmt::format("{} begins with a slash; the path is relative", quoted(value.view())));
+  }
+  // Dovecot's tcp:HOST:PORT.
+  if (value.view().starts_with("tcp:")) {
+    return bad(fmt::format("{} is not a path: nothing is sent elsewhere", quoted(value.view())));
+  }
+  return text::parse(value, choices);
+}
+
 Result<std::string> host_name::parse(const Value& value, std::string_view choices) {
   constexpr std::size_t kMost = 255;  // bytes, RFC 5321 section 4.5.3.1.2
   const std::string_view name = value.view();
@@ -335,6 +346,20 @@ Result<unsigned> mode::parse(const Value& value, std::string_view /*choices*/) {
 }
 std::string mode::print(unsigned value, std::string_view /*choices*/) {
   return value == 0 ? "0" : fmt::format("{:04o}", value);
+}
+
+Result<std::vector<KeyPin>> key_pins::parse(const Value& value, std::string_view /*choices*/) {
+  std::optional<std::vector<KeyPin>> pins = parse_pins(value.view());
+  if (pins) return *std::move(pins);
+  return bad(
+      fmt::format("{} is not a list of keys, each as sha256//BASE64 (the SHA-256 of the "
+                  "public key)",
+                  quoted(value.view())));
+}
+std::string key_pins::print(const std::vector<KeyPin>& value, std::string_view /*choices*/) {
+  std::string out;
+  for (const KeyPin& pin : value) out += (out.empty() ? "" : " ") + pin.text();
+  return out;
 }
 
 Result<TcpKeepalive> keepalive::parse(const Value& value, std::string_view /*choices*/) {

@@ -9,6 +9,7 @@
 
 #include "config/value.h"
 #include "lib/ip.h"
+#include "lib/key-pin.h"
 #include "lib/result.h"
 #include "lib/secret.h"
 
@@ -86,6 +87,11 @@ struct host_name : text {
   static Result<type> parse(const Value& value, std::string_view choices);
 };
 
+/// A path that begins in a directory of the process's, so without a leading slash; or nothing.
+struct path_below : text {
+  static Result<type> parse(const Value& value, std::string_view choices);
+};
+
 /// Text that holds %variables of a known set; a text that does not compile is an error.
 Status check_format(std::string_view text, const VariableSet& known);
 template <const VariableSet& (*Known)()>
@@ -160,6 +166,13 @@ struct mode {
 /// IDLE:INTERVAL:COUNT or no.
 struct keepalive {
   using type = TcpKeepalive;
+  static Result<type> parse(const Value& value, std::string_view choices);
+  static std::string print(const type& value, std::string_view choices);
+};
+
+/// Public keys, each as sha256//BASE64.
+struct key_pins {
+  using type = std::vector<KeyPin>;
   static Result<type> parse(const Value& value, std::string_view choices);
   static std::string print(const type& value, std::string_view choices);
 };

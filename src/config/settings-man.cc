@@ -82,6 +82,8 @@ std::string kind_of(const SettingRow& row) {
   if (name == "file") return "content of a file";
   if (name == "ca_file") return "path of a file";
   if (name == "ca_dir") return "path of a directory";
+  if (name == "key_pins") return "keys as sha256//BASE64";
+  if (name == "path_below") return "relative path";
   if (name == "mode") return "octal mode";
   if (name == "sql_query") return "SQL with %variables";
   if (name == "scheme") return fmt::format("one of: {}", row.choices);

@@ -20,9 +20,19 @@ namespace postern::config {
 // The choices, in the order of the table's fourth column (a unit test holds them together).
 enum class Ssl : std::uint8_t { no, yes, required };
 enum class TlsVersion : std::uint8_t { any, tls1, tls1_1, tls1_2, tls1_3, latest };
+enum class BackendTlsVersion : std::uint8_t {
+  as_server,
+  any,
+  tls1,
+  tls1_1,
+  tls1_2,
+  tls1_3,
+  latest
+};
 enum class LoginCompat : std::uint8_t { none, dovecot_2_3 };
 enum class LoginLogStyle : std::uint8_t { dovecot_2_3, dovecot_2_4 };
 enum class ProxyBalance : std::uint8_t { first, hash };
+enum class BackendProxyHeader : std::uint8_t { no, v1, v2 };
 enum class ForwardLevel : std::uint8_t { dovecot_2_3, dovecot_2_4 };
 enum class SyslogFacility : std::uint8_t {
   auth,

@@ -1,6 +1,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -56,7 +57,7 @@ std::string names_in(X509* certificate) {
 }
 
 /// Notes what is wrong with the peer's certificate, in the words of the log, and leaves the verdict
-/// as it is.
+/// as it is, unless nothing is missing but a CRL nobody requires.
 int on_verify(int good, X509_STORE_CTX* store) noexcept {
   if (good == 1) return good;
   const auto* ssl = static_cast<const SSL*>(
@@ -64,6 +65,10 @@ int on_verify(int good, X509_STORE_CTX* store) noexcept {
   StreamTls* tls = StreamTls::of(ssl);
   if (tls == nullptr || !tls->bad_certificate.empty()) return good;
   const int error = X509_STORE_CTX_get_error(store);
+  if (error == X509_V_ERR_UNABLE_TO_GET_CRL && tls->context->impl().crl_optional()) {
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+    return 1;
+  }
   X509* certificate = X509_STORE_CTX_get_current_cert(store);
   if (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH) {
     tls->bad_certificate = "SSL certificate doesn't match expected host name " +
@@ -146,12 +151,14 @@ bool Stream::step_handshake_with(std::string_view received) noexcept {
   return ended;
 }
 
-void Stream::start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
-                              Verify verify) noexcept {
+void Stream::start_tls_client(std::shared_ptr<TlsContext> context, const TlsPeer& peer) noexcept {
   begin_tls(std::move(context), false);
   SSL* ssl = tls_->ssl.get();
   SSL_set_connect_state(ssl);
-  tls_->server_name = name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
+  tls_->server_name = peer.name;
+  if (tls_->server_name.ends_with('.')) tls_->server_name.pop_back();
+  tls_->pins = peer.pins;
+  const Verify verify = peer.verify;
   const std::string& host = tls_->server_name;
   SSL_set_verify(ssl, verify == Verify::none ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, on_verify);
   const bool named = verify != Verify::chain_and_name || expect_name(ssl, host);
@@ -188,6 +195,7 @@ bool Stream::step_handshake() noexcept {
   errno = 0;
   const int result = SSL_do_handshake(tls_->ssl.get());
   if (result == 1) {
+    if (!accept_key()) return true;
     tls_->state = StreamTls::State::up;
     // The peer's first words may have come with the end of its handshake.
     tls_->holds_bytes = SSL_has_pending(tls_->ssl.get()) == 1;
@@ -210,6 +218,30 @@ bool Stream::step_handshake() noexcept {
   }
   fail_tls(tls_->server ? "SSL_accept()" : "SSL_connect()", what);
   return true;
+}
+
+/// Client: whether the server has one of the keys it may have; if not, the handshake has failed.
+bool Stream::accept_key() noexcept {
+  if (tls_->pins.empty()) return true;
+  X509* certificate = SSL_get0_peer_certificate(tls_->ssl.get());
+  KeyPin key;
+  unsigned size = 0;
+  unsigned char* der = nullptr;
+  const int length =
+      certificate == nullptr ? -1 : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  if (length > 0) {
+    POSTERN_CHECK(EVP_Digest(der, static_cast<std::size_t>(length), key.digest.data(), &size,
+                             EVP_sha256(), nullptr) == 1 &&
+                  size == key.digest.size());
+    OPENSSL_free(der);
+    if (std::find(tls_->pins.begin(), tls_->pins.end(), key) != tls_->pins.end()) return true;
+  }
+  ERR_clear_error();
+  tls_->state = StreamTls::State::failed;
+  error_code_ = EKEYREJECTED;
+  error_ = "SSL certificate has none of the pinned keys: it has " +
+           (length > 0 ? key.text() : std::string("none")) + ", " + subject_of(certificate);
+  return false;
 }
 
 /// Puts into words why OpenSSL has given up. `what` is SSL_get_error's.

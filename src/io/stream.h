@@ -73,9 +73,7 @@ class Stream {
   void start_tls_server(std::shared_ptr<TlsContext> context, ChooseContext choose,
                         std::string_view received = {}, std::string_view scope = {}) noexcept;
   /// Begins the handshake as client.
-  /// @param name  sent as SNI unless it is an address, and checked against the certificate
-  void start_tls_client(std::shared_ptr<TlsContext> context, const std::string& name,
-                        Verify verify) noexcept;
+  void start_tls_client(std::shared_ptr<TlsContext> context, const TlsPeer& peer) noexcept;
   bool tls() const noexcept { return tls_ != nullptr; }
   /// OpenSSL keeps what it decrypted last until the next record comes or the buffer's memory is
   /// used again. As server it is told to wipe it, since passwords come this way; a connection whose
@@ -110,6 +108,7 @@ class Stream {
   void update_watch() noexcept;
   void begin_tls(std::shared_ptr<TlsContext> context, bool server) noexcept;
   bool step_handshake() noexcept;
+  bool accept_key() noexcept;
   bool step_handshake_with(std::string_view received) noexcept;
   void fail_tls(const char* call, int result) noexcept;
   IoResult read_tls(char* to, std::size_t size) noexcept;

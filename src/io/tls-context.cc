@@ -372,6 +372,7 @@ Status TlsContextImpl::use_crls(std::string_view pem, const std::string& where) 
   while (X509_CRL* next = PEM_read_bio_X509_CRL(bio.get(), nullptr, give_password, &no_password)) {
     const Crl crl(next);
     if (X509_STORE_add_crl(store, crl.get()) != 1) return tls_error(where);
+    has_crls_ = true;
   }
   const unsigned long error = ERR_peek_last_error();
   if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
@@ -379,6 +380,11 @@ Status TlsContextImpl::use_crls(std::string_view pem, const std::string& where) 
   }
   ERR_clear_error();
   return Done{};
+}
+
+void TlsContextImpl::check_crls() noexcept {
+  X509_STORE_set_flags(SSL_CTX_get_cert_store(context_.get()),
+                       X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
 Status TlsContextImpl::ask_clients(const ServerOptions& options) {
@@ -391,10 +397,7 @@ Status TlsContextImpl::ask_clients(const ServerOptions& options) {
   }
   if (auto trusted = trust(options.client_ca, "ssl_ca"); !trusted.ok()) return trusted;
   if (auto read = use_crls(options.client_ca, "ssl_ca"); !read.ok()) return read;
-  if (options.require_crl) {
-    X509_STORE_set_flags(SSL_CTX_get_cert_store(context_.get()),
-                         X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-  }
+  if (options.require_crl) check_crls();
   // The names of the CAs tell a client which of its certificates to show.
   STACK_OF(X509_NAME)* names = sk_X509_NAME_new_null();
   POSTERN_CHECK(names != nullptr);
@@ -457,6 +460,9 @@ Result<std::shared_ptr<TlsContext>> TlsContextImpl::make_client(
     if (auto trusted = impl->trust(trust.ca_pem, trust.where); !trusted.ok()) {
       return trusted.error();
     }
+    if (auto read = impl->use_crls(trust.ca_pem, trust.where); !read.ok()) return read.error();
+    impl->crl_optional_ = !trust.require_crl;
+    if (trust.require_crl || impl->has_crls_) impl->check_crls();
   }
   if (!trust.certificate.chain.empty()) {
     if (auto used = impl->use(trust.certificate); !used.ok()) return used.error();

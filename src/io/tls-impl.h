@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "io/loop.h"
 #include "io/stream.h"
@@ -41,6 +42,8 @@ class TlsContextImpl {
 
   SSL_CTX* get() noexcept { return context_.get(); }
   bool has_ca() const noexcept { return has_ca_; }
+  /// Client: a CA without a CRL is no error; one that has revoked the certificate is.
+  bool crl_optional() const noexcept { return crl_optional_; }
   std::chrono::system_clock::time_point not_after() const noexcept { return not_after_; }
   const TlsParameters& parameters() const noexcept { return parameters_; }
   bool asks_client_certificate() const noexcept { return asks_client_certificate_; }
@@ -65,6 +68,7 @@ class TlsContextImpl {
   Status trust(std::string_view ca_pem, const std::string& where);
   Status ask_clients(const ServerOptions& options);
   Status use_crls(std::string_view pem, const std::string& where);
+  void check_crls() noexcept;
   Status use_dh(std::string_view pem);
   void add_to_fingerprint(std::string_view bytes);
 
@@ -74,6 +78,8 @@ class TlsContextImpl {
   std::chrono::system_clock::time_point not_after_{};
   std::vector<int> key_kinds_;  // of the certificates in use: EVP_PKEY_RSA, EVP_PKEY_EC …
   bool has_ca_ = false;
+  bool has_crls_ = false;
+  bool crl_optional_ = false;
   TlsParameters parameters_;
   // What only servers have.
   std::string fingerprint_;  // SHA-256 over certificates and demands on clients
@@ -97,6 +103,7 @@ struct StreamTls {
   std::string server_name;      // SNI: as it came (server), as it is checked (client)
   std::string session_key;      // which sessions may be resumed (server: within its context)
   std::string bad_certificate;  // what is wrong with the peer's, if anything
+  std::vector<KeyPin> pins;     // client: the keys the server may have; none: any
   Deferred later;               // at the end of the turn: shaken, failed, or bytes are held
   State state = State::handshaking;
   bool server = false;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/key-pin.h"
 #include "lib/result.h"
 #include "lib/secret.h"
 
@@ -67,9 +68,10 @@ class TlsContext {
   /// What a connection to a backend trusts. Loading many CA certificates is slow (one bundle: 0.1 s
   /// of CPU): make it once per process, before it forks.
   struct ClientTrust {
-    std::string_view ca_pem;     // concatenated CA certificates
+    std::string_view ca_pem;     // concatenated CA certificates, and their CRLs
     CertificatePem certificate;  // shown when asked; chain empty: none
     std::string where;           // names the CA file in errors
+    bool require_crl = false;    // a CA without a CRL is an error; those there are always count
   };
   static Result<std::shared_ptr<TlsContext>> client(const ClientTrust& trust,
                                                     const TlsParameters& parameters);
@@ -100,6 +102,14 @@ enum class Verify : std::uint8_t {
   none,   // any-cert
   chain,  // signed by a known CA; its name does not matter
   chain_and_name,
+};
+
+/// Whom a connection to a backend is meant for.
+struct TlsPeer {
+  std::string name;  // sent as SNI unless it is an address, and checked against the certificate
+  Verify verify = Verify::chain_and_name;
+  /// If there are any, the certificate must have one of these keys, whatever `verify` says.
+  std::vector<KeyPin> pins;
 };
 
 /// What a client has shown of itself in the handshake.

@@ -27,6 +27,26 @@ int version_number(config::TlsVersion version) noexcept {
   return 0;
 }
 
+int version_number(config::BackendTlsVersion version, config::TlsVersion as_server) noexcept {
+  switch (version) {
+    case config::BackendTlsVersion::as_server:
+      return version_number(as_server);
+    case config::BackendTlsVersion::any:
+      return version_number(config::TlsVersion::any);
+    case config::BackendTlsVersion::tls1:
+      return version_number(config::TlsVersion::tls1);
+    case config::BackendTlsVersion::tls1_1:
+      return version_number(config::TlsVersion::tls1_1);
+    case config::BackendTlsVersion::tls1_2:
+      return version_number(config::TlsVersion::tls1_2);
+    case config::BackendTlsVersion::tls1_3:
+      return version_number(config::TlsVersion::tls1_3);
+    case config::BackendTlsVersion::latest:
+      return version_number(config::TlsVersion::latest);
+  }
+  return version_number(as_server);
+}
+
 bool has_option(const std::vector<std::string>& options, std::string_view name) noexcept {
   return std::find(options.begin(), options.end(), name) != options.end();
 }
@@ -53,6 +73,18 @@ io::TlsParameters tls_parameters(const config::LoginSettings& settings) {
   return out;
 }
 
+io::TlsParameters backend_tls_parameters(const config::LoginSettings& settings) {
+  io::TlsParameters out = tls_parameters(settings);
+  out.min_version = version_number(settings.ssl_client_min_protocol, settings.ssl_min_protocol);
+  const auto own = [](std::string& value, const std::string& setting) {
+    if (!setting.empty()) value = setting;
+  };
+  own(out.cipher_list, settings.ssl_client_cipher_list);
+  own(out.cipher_suites, settings.ssl_client_cipher_suites);
+  own(out.curves, settings.ssl_client_curve_list);
+  return out;
+}
+
 BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& settings,
                                                    bool verify) {
   Key key;
@@ -60,10 +92,11 @@ BackendTlsContexts::Key BackendTlsContexts::key_of(const config::LoginSettings& 
     key.ca_file = settings.ssl_client_ca_file;
     key.ca_dir = settings.ssl_client_ca_dir;
     if (key.ca_file.empty() && key.ca_dir.empty()) key.ca = settings.ssl_ca;
+    key.require_crl = settings.ssl_client_require_crl;
   }
   key.cert = settings.ssl_client_cert;
   key.key = settings.ssl_client_key;
-  key.parameters = tls_parameters(settings);
+  key.parameters = backend_tls_parameters(settings);
   return key;
 }
 
@@ -84,6 +117,7 @@ Result<std::shared_ptr<io::TlsContext>> BackendTlsContexts::get(
   io::TlsContext::ClientTrust trust;
   trust.ca_pem = pem.view();
   trust.where = where;
+  trust.require_crl = key.require_crl;
   trust.certificate.chain = key.cert.reveal();
   trust.certificate.key = key.key.reveal();
   auto context = io::TlsContext::client(trust, key.parameters);

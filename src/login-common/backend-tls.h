@@ -11,8 +11,10 @@
 /// TLS contexts towards backends, one for each different set of settings.
 namespace postern::login {
 
-/// The ssl_* settings both directions share, as io takes them.
+/// The settings ssl_* of connections to clients, as io takes them.
 io::TlsParameters tls_parameters(const config::LoginSettings& settings);
+/// Those of connections to backends: ssl_client_*, and where they are not set, the clients'.
+io::TlsParameters backend_tls_parameters(const config::LoginSettings& settings);
 
 class BackendTlsContexts {
  public:
@@ -33,6 +35,7 @@ class BackendTlsContexts {
   struct Key {
     config::FileText ca_file, ca_dir, ca, cert, key;
     io::TlsParameters parameters;
+    bool require_crl = false;
     bool operator==(const Key&) const = default;
   };
   struct Entry {

@@ -39,7 +39,6 @@ constexpr std::array<std::string_view, 30> kOthers{"user",
                                                    "reason",
                                                    "code",
                                                    "delay_until",
-                                                   "proxy_refresh",
                                                    "proxy_redirect_reauth",
                                                    "proxy_no_multiplex",
                                                    "auth_user",
@@ -82,7 +81,7 @@ struct TlsField {
 /// What the fields say, before anything follows from it.
 struct Reader {
   std::string_view host, hostip, hosts, port, destuser, master, mech, timeout, down_after, source,
-      protocol;
+      protocol, tls_name, tls_pins, proxy_header, refresh;
   bool has_destuser = false, has_timeout = false, has_port = false;
   TlsField ssl, starttls;
   bool nopipelining = false, not_trusted = false, noauth = false;
@@ -123,6 +122,14 @@ struct Reader {
       source = value;
     } else if (name == "protocol") {
       protocol = value;
+    } else if (name == "proxy_refresh") {
+      refresh = value;
+    } else if (name == "proxy_protocol") {
+      proxy_header = value;
+    } else if (name == "tls_name") {
+      tls_name = value;
+    } else if (name == "tls_pins") {
+      tls_pins = value;
     } else if (name == "ssl") {
       ssl = tls_field(name, value, remarks);
     } else if (name == "starttls") {
@@ -270,6 +277,52 @@ bool host_is_clean(std::string_view host) noexcept {
          std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
+/// How the backend's certificate is judged.
+Status read_tls(const Reader& fields, const config::LoginSettings& settings, Destination& out) {
+  out.any_cert = fields.ssl.any_cert || fields.starttls.any_cert;
+  if (!host_is_clean(fields.tls_name)) {
+    return failure(FailureType::internal,
+                   fmt::format("Invalid tls_name {}", log_safe(fields.tls_name)));
+  }
+  out.tls_name = fields.tls_name;
+  out.tls_pins = settings.ssl_client_pins;
+  if (fields.tls_pins.empty()) return Done{};
+  std::optional<std::vector<KeyPin>> pins = parse_pins(fields.tls_pins);
+  if (!pins || pins->empty()) {
+    return failure(FailureType::internal,
+                   fmt::format("Invalid tls_pins {}", log_safe(fields.tls_pins)));
+  }
+  out.tls_pins = *std::move(pins);
+  return Done{};
+}
+
+/// Whether the backend gets a PROXY header, and what it is told besides.
+Status read_proxy_header(const Reader& fields, const config::LoginSettings& settings,
+                         Destination& out) {
+  config::BackendProxyHeader version = settings.proxy_protocol;
+  if (!fields.proxy_header.empty()) {
+    const auto said = config::kinds::parse_choice(fields.proxy_header, "no v1 v2");
+    if (!said.ok()) {
+      return failure(FailureType::internal,
+                     fmt::format("Invalid proxy_protocol {}", log_safe(fields.proxy_header)));
+    }
+    version = static_cast<config::BackendProxyHeader>(said.value());
+  }
+  switch (version) {
+    case config::BackendProxyHeader::no:
+      return Done{};
+    case config::BackendProxyHeader::v1:
+      out.proxy_header = 1;
+      break;
+    case config::BackendProxyHeader::v2:
+      out.proxy_header = 2;
+      break;
+  }
+  // A backend that believes the header sees the client itself, which it does not trust.
+  if (!settings.proxy_protocol_forward) out.target.not_trusted = true;
+  return Done{};
+}
+
 Status check_names(const Reader& fields, const ProxyFields& reply) {
   if (!host_is_clean(fields.host)) {
     return failure(FailureType::internal, fmt::format("Invalid host {}", log_safe(fields.host)));
@@ -326,7 +379,7 @@ Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& cl
                    "(proxy_require_encryption=yes, and neither ssl nor starttls is set)");
   }
   out.addresses = std::move(addresses).value();
-  out.any_cert = said.ssl.any_cert || said.starttls.any_cert;
+  if (const Status read = read_tls(said, *client.settings, out); !read.ok()) return read.error();
   out.timeout = read_timeout(said, client.settings->login_proxy_timeout, remarks);
   out.down_after = kDefaultDownAfter;
   if (!said.down_after.empty()) {
@@ -339,6 +392,17 @@ Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& cl
                                      log_safe(said.down_after))});
     }
   }
+  if (!said.refresh.empty()) {
+    const auto seconds = decimal(said.refresh, 0, 24 * 3600);
+    if (seconds) {
+      out.refresh = static_cast<unsigned>(*seconds);
+    } else {
+      const std::string shown = log_safe(said.refresh);
+      remarks.push_back(
+          {log::Level::error,
+           fmt::format("BUG: Auth service returned invalid proxy_refresh value: {}", shown)});
+    }
+  }
   if (!said.source.empty()) {
     out.source = IpAddress::parse(said.source);
     if (!out.source) {
@@ -347,6 +411,9 @@ Result<Destination> read_destination(ProxyFields&& fields, const ProxyClient& cl
     }
   }
   fill_target(out, said, fields, client);
+  if (const Status read = read_proxy_header(said, *client.settings, out); !read.ok()) {
+    return read.error();
+  }
   out.target.tls = tls;
   out.target.password = std::move(*fields.pass);
   return out;

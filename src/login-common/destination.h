@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/ip.h"
+#include "lib/key-pin.h"
 #include "lib/log.h"
 #include "lib/result.h"
 #include "login-common/backend-dialogue.h"
@@ -25,10 +26,14 @@ struct BackendAddress {
 struct Destination {
   std::vector<BackendAddress> addresses;    // at least one; tried in this order
   bool any_cert = false;                    // the backend's certificate is not checked
+  std::string tls_name;                     // its name; empty: host
+  std::vector<KeyPin> tls_pins;             // keys it may have; none: any
   std::chrono::milliseconds timeout{0};     // from the first connect to the login, retries included
   std::chrono::milliseconds down_after{0};  // of failures, until it counts as down; 0: never
-  std::optional<IpAddress> source;          // bind to it; none: login_source_ips or the kernel's
-  BackendTarget target;                     // target.ttl is already decremented (0: used up)
+  unsigned refresh = 0;                     // seconds, proxy_refresh; 0: never
+  unsigned proxy_header = 0;  // version of the PROXY header that the backend gets first; 0: none
+  std::optional<IpAddress> source;  // bind to it; none: login_source_ips or the kernel's
+  BackendTarget target;             // target.ttl is already decremented (0: used up)
 };
 
 /// Something about the fields that is logged, behind no "proxy(…)" prefix.

@@ -197,6 +197,7 @@ void Attempt::on_readable() {
   }
   bytes_ += got.bytes;
   input_.append({scratch.data(), got.bytes});
+  if (raw_log_) raw_log_->in({scratch.data(), got.bytes});
   read_lines();
 }
 
@@ -218,6 +219,7 @@ void Attempt::read_lines() {
     const std::size_t unsent = output_.size();
     const Then then = dialogue_->on_line(line, output_, to_client_);
     const bool wrote = output_.size() > unsent;
+    if (wrote && raw_log_) raw_log_->out_commands(output_.view().substr(unsent));
     input_.consume(end + 1);
     if (const std::string remark = dialogue_->take_remark(); !remark.empty()) {
       log_line(log::Level::error, proxy_prefix(user_, backend()), remark);
@@ -345,6 +347,8 @@ void Attempt::relay(std::unique_ptr<io::Stream> client, WipingBuffer client_inpu
                    started_text(started_facts(), static_cast<std::uint64_t>(took), reconnects_),
                    start.identity.elements));
   start.record = record_;
+  start.raw_log = std::move(raw_log_);
+  start.refresh = destination_->refresh;
   start.settings = client_.settings;
   start.client = std::move(client);
   start.backend = std::move(stream_);

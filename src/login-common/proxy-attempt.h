@@ -66,6 +66,8 @@ class Attempt final : public ProxyAttempt {
   void choose_source(const IpAddress& to);
   void arm_connect_timer();
   void on_connect_writable();
+  bool send_proxy_header();
+  void open_raw_log();
   void connect_failed(int error);
   bool connected() const;
   std::string where_text() const;
@@ -118,6 +120,7 @@ class Attempt final : public ProxyAttempt {
   // One connection.
   std::unique_ptr<io::Stream> stream_;
   std::unique_ptr<BackendDialogue> dialogue_;
+  std::unique_ptr<RawLog> raw_log_;
   WipingBuffer input_, output_, to_client_;
   std::size_t lines_ = 0;       // read
   std::size_t bytes_ = 0;       // read

@@ -11,6 +11,7 @@
 #include "io/socket.h"
 #include "lib/log.h"
 #include "login-common/proxy-attempt.h"
+#include "wire/proxy-header.h"
 
 namespace postern::login {
 namespace {
@@ -109,6 +110,7 @@ void Attempt::open_connection() {
   local_trouble_ = false;
   sent_ = 0;
   dialogue_ = core_.protocol().make_dialogue(destination_->target);
+  open_raw_log();
   choose_source(to.ip);
   phase_ = Phase::connecting;
   if (log::debug_enabled()) {
@@ -118,8 +120,24 @@ void Attempt::open_connection() {
   arm_connect_timer();
   // A backend speaks first, so its first line, or the error read() meets, tells how connect()
   // ended: one event and three system calls less than waiting for it. TLS cannot wait.
-  const bool implicit = destination_->target.tls == BackendTls::implicit;
-  stream_->want(!implicit, implicit);
+  // Nor can a PROXY header.
+  const bool first =
+      destination_->target.tls == BackendTls::implicit || destination_->proxy_header != 0;
+  stream_->want(!first, first);
+}
+
+/// One log a connection: its two files begin with a banner.
+void Attempt::open_raw_log() {
+  raw_log_.reset();
+  const std::string& directory = client_.settings->login_proxy_rawlog_dir;
+  if (directory.empty()) return;
+  Result<std::unique_ptr<RawLog>> log =
+      RawLog::open(directory, client_.settings->proxy_rawlog_secrets);
+  if (log.ok()) {
+    raw_log_ = std::move(log).value();
+  } else {
+    log_line(log::Level::error, proxy_prefix(user_, backend()), log.error().text);
+  }
 }
 
 /// Picks the address to connect from; a reconnect keeps it.
@@ -182,8 +200,36 @@ void Attempt::on_connect_writable() {
     connect_failed(error);
     return;
   }
+  if (destination_->proxy_header != 0 && !send_proxy_header()) return;
+  if (destination_->target.tls != BackendTls::implicit) {
+    stream_->want(true, false);
+    return;
+  }
   record_->on_connected();
   start_tls();
+}
+
+/// Says who the client is, before anything else and before TLS.
+/// @return false if it could not: then fail() has been called
+bool Attempt::send_proxy_header() {
+  wire::ProxyHeader header;
+  header.source = client_.remote;
+  header.destination = client_.local;
+  header.tls = client_.tls;
+  header.authority = client_.local_name;
+  const std::string bytes =
+      wire::write_proxy_header(destination_->proxy_header, header, client_.session);
+  const io::IoResult put = stream_->write(bytes);
+  if (put.status == io::IoStatus::ok && put.bytes == bytes.size()) {
+    sent_ += put.bytes;
+    if (raw_log_) raw_log_->out_commands(bytes);
+    return true;
+  }
+  // The socket has just been made: there is room for a few hundred bytes, or it is dead.
+  disconnected(put.status == io::IoStatus::error
+                   ? fmt::format("write(size={}) failed: {}", bytes.size(), stream_->error())
+                   : "No room for the PROXY header");
+  return false;
 }
 
 bool Attempt::connected() const {

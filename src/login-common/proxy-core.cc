@@ -1,5 +1,10 @@
 #include "login-common/proxy-core.h"
 
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
 #include "lib/log.h"
 #include "login-common/proxy-attempt.h"
 
@@ -17,9 +22,30 @@ ProxyCoreImpl::ProxyCoreImpl(io::Loop& loop, const Protocol& protocol, LoopGuard
       records_(loop),
       relay_(loop, protocol.name) {}
 
+namespace {
+
+/// A raw log that cannot be, or shows what nobody should see, is told of before it is needed.
+void check_raw_log(const config::LoginSettings& settings) {
+  const std::string& directory = settings.login_proxy_rawlog_dir;
+  if (directory.empty()) return;
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) {
+    log::error("login_proxy_rawlog_dir: {}",
+               system_error(fmt::format("stat({}) failed", directory), errno).text);
+  } else if (!S_ISDIR(info.st_mode)) {
+    log::error("login_proxy_rawlog_dir: {} is not a directory", directory);
+  }
+  if (settings.proxy_rawlog_secrets) {
+    log::warning("proxy_rawlog_secrets = yes: passwords of users are written to files");
+  }
+}
+
+}  // namespace
+
 void ProxyCoreImpl::prepare(const std::vector<std::shared_ptr<const config::LoginSettings>>& all) {
   tls_.begin_again();
   for (const auto& settings : all) {
+    check_raw_log(*settings);
     for (const bool verify : {true, false}) {
       const auto context = tls_.get(*settings, verify);
       if (!context.ok()) {

@@ -32,7 +32,7 @@ void Attempt::start_tls() {
     fail(FailureType::internal_config, context.error().text);
     return;
   }
-  if (verify == io::Verify::none && log::debug_enabled()) {
+  if (verify == io::Verify::none && destination_->tls_pins.empty() && log::debug_enabled()) {
     log_line(log::Level::debug, proxy_prefix(user_, backend()),
              "The backend's certificate is not checked");
   }
@@ -41,8 +41,10 @@ void Attempt::start_tls() {
   output_.clear();
   arm_connect_timer();
   stream_->want(false, false);
-  stream_->start_tls_client(std::move(context).value(), destination_->addresses[address_].host,
-                            verify);
+  const std::string& name = destination_->tls_name;
+  stream_->start_tls_client(std::move(context).value(),
+                            {name.empty() ? destination_->addresses[address_].host : name, verify,
+                             destination_->tls_pins});
 }
 
 void Attempt::on_tls_started() {
@@ -54,6 +56,7 @@ void Attempt::on_tls_started() {
   }
   const Then then = dialogue_->on_tls_started(output_);
   if (!output_.empty()) asked_ = true;
+  if (raw_log_) raw_log_->out_commands(output_.view());
   if (follow(then)) flush();
 }
 

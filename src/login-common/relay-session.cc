@@ -36,6 +36,7 @@ RelaySession::RelaySession(Relay& relay, RelayStart&& start, std::uint64_t id, s
       backend_(std::move(start.backend)),
       settings_(std::move(start.settings)),
       record_(start.record),
+      raw_log_(std::move(start.raw_log)),
       last_io_(relay.loop_.now()),
       dest_(start.identity.backend),
       id_(id),
@@ -56,6 +57,7 @@ RelaySession::RelaySession(Relay& relay, RelayStart&& start, std::uint64_t id, s
   down_.written = start.sent_to_client;
   up_.pending = std::move(start.to_backend);
   down_.pending = std::move(start.to_client);
+  if (raw_log_) raw_log_->out(up_.pending.view());
   if (record_ != nullptr) ++record_->sessions;
 }
 
@@ -128,7 +130,7 @@ bool RelaySession::pump(Side from) {
   const std::uint64_t before = flow.written;
   Go go = Go::more;
   while (go == Go::more && flow.written - before < kTurnBytes) {
-    const bool bare = client_->plain() && backend_->plain() && relay_.splice_works_;
+    const bool bare = client_->plain() && backend_->plain() && relay_.splice_works_ && !raw_log_;
     if (flow.written >= kLimitFrom) limit_unsent(flow, other(from));
     go = bare && flow.heat >= kHot ? splice_once(from) : copy_once(from);
   }
@@ -156,6 +158,8 @@ RelaySession::Go RelaySession::copy_once(Side from) {
       full ? static_cast<std::uint8_t>(std::min<int>(flow.heat + 1, kHot)) : std::uint8_t{0};
   if (size > 0) {
     last_io_ = relay_.loop_.now();
+    if (raw_log_ && from == Side::client) raw_log_->out({buffer, size});
+    if (raw_log_ && from == Side::backend) raw_log_->in({buffer, size});
     if (!send(flow, other(from), {buffer, size})) return Go::ended;
   }
   if (got.status == io::IoStatus::error) {
@@ -332,6 +336,11 @@ void RelaySession::sweep(io::TimePoint now) {
     if (keep.count > 0) {
       io::set_keepalive(client_->fd(), keep.idle, keep.interval, keep.count);
       io::set_keepalive(backend_->fd(), keep.idle, keep.interval, keep.count);
+    }
+    const std::chrono::milliseconds unheard = settings_->proxy_tcp_user_timeout;
+    if (unheard.count() > 0) {
+      io::set_user_timeout(client_->fd(), static_cast<unsigned>(unheard.count()));
+      io::set_user_timeout(backend_->fd(), static_cast<unsigned>(unheard.count()));
     }
   }
 }

@@ -36,6 +36,7 @@ class RelaySession {
   std::size_t waiting() const noexcept { return up_.waiting() + down_.waiting(); }
   void set_index(std::size_t index) noexcept { index_ = static_cast<std::uint32_t>(index); }
   std::size_t index() const noexcept { return index_; }
+  std::uint64_t id() const noexcept { return id_; }
 
  private:
   enum class Side : std::uint8_t { client, backend };
@@ -96,6 +97,7 @@ class RelaySession {
   std::unique_ptr<io::Stream> client_, backend_;
   std::shared_ptr<const config::LoginSettings> settings_;
   BackendRecord* record_;
+  std::unique_ptr<RawLog> raw_log_;
   Flow up_, down_;                 // to the backend, to the client
   std::unique_ptr<char[]> texts_;  // NOLINT(modernize-avoid-c-arrays): NUL-separated, see text()
   io::TimePoint last_io_;          // lingering: the end

@@ -20,6 +20,7 @@ Relay::Relay(io::Loop& loop, std::string_view service)
     : loop_(loop),
       service_(service),
       buffer_(std::make_unique<std::array<char, kBufferBytes>>()),
+      refresh_notes_(loop),
       sweep_every_(kSweep) {
   timer_.start(loop_, io::Callback<>::to<&Relay::on_sweep>(*this));
   linger_timer_.start(loop_, io::Callback<>::to<&Relay::on_linger>(*this));
@@ -31,8 +32,13 @@ void Relay::start(RelayStart start) {
   POSTERN_CHECK(start.client && start.backend && start.settings);
   const io::Milliseconds idle = start.settings->proxy_idle_timeout;
   if (idle.count() > 0) sweep_every_ = std::min(sweep_every_, std::max(idle / 4, kShortest));
+  const std::uint64_t id = next_id_++;
+  if (start.refresh > 0) {
+    refresh_notes_.add(id, start.identity.user, start.refresh,
+                       start.settings->login_proxy_notify_path);
+  }
   sessions_.push_back(
-      std::make_unique<RelaySession>(*this, std::move(start), next_id_++, sessions_.size()));
+      std::make_unique<RelaySession>(*this, std::move(start), id, sessions_.size()));
   RelaySession& session = *sessions_.back();
   arm_sweep();
   session.begin();  // may remove it again
@@ -42,6 +48,7 @@ void Relay::start(RelayStart start) {
 void Relay::remove(RelaySession& session) {
   const std::size_t at = session.index();
   POSTERN_CHECK(at < sessions_.size() && sessions_[at].get() == &session);
+  refresh_notes_.remove(session.id());
   if (at + 1 != sessions_.size()) {
     std::swap(sessions_[at], sessions_.back());
     sessions_[at]->set_index(at);

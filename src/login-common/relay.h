@@ -16,6 +16,8 @@
 #include "login-common/backend-record.h"
 #include "login-common/pipe-pool.h"
 #include "login-common/proxy.h"
+#include "login-common/raw-log.h"
+#include "login-common/refresh-notes.h"
 
 /// The relay: logged-in sessions, each two streams and a small record. Bytes go from stream to
 /// stream through one buffer of the process; what a side does not take waits in a buffer of the
@@ -39,6 +41,8 @@ struct RelayStart {
   std::shared_ptr<const config::LoginSettings> settings;
   BackendRecord* record = nullptr;  // outlives the session; its `sessions` is counted here
   SessionIdentity identity;
+  std::unique_ptr<RawLog> raw_log;  // may be null
+  unsigned refresh = 0;             // seconds, see RefreshNotes; 0: never
 };
 
 class RelaySession;
@@ -93,6 +97,7 @@ class Relay {
   std::vector<std::unique_ptr<RelaySession>> sessions_;  // a session knows its index
   std::unique_ptr<std::array<char, kBufferBytes>> buffer_;
   PipePool pipes_;
+  RefreshNotes refresh_notes_;
   io::Timer timer_, linger_timer_;
   io::TimePoint next_linger_{};
   std::function<void()> changed_;

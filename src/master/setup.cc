@@ -95,9 +95,14 @@ std::optional<BadFiles> check_backend_tls(const config::Configuration::Tls& entr
   io::TlsContext::ClientTrust trust;
   trust.ca_pem = pem.view();
   trust.where = "CA certificates";
+  trust.require_crl = settings.ssl_client_require_crl;
   trust.certificate.chain = settings.ssl_client_cert.reveal();
   trust.certificate.key = settings.ssl_client_key.reveal();
-  const auto context = io::TlsContext::client(trust, {});
+  io::TlsParameters parameters;  // those of ssl_* are checked with the certificates of their own
+  parameters.cipher_list = settings.ssl_client_cipher_list;
+  parameters.cipher_suites = settings.ssl_client_cipher_suites;
+  parameters.curves = settings.ssl_client_curve_list;
+  const auto context = io::TlsContext::client(trust, parameters);
   if (context.ok()) return std::nullopt;
   return bad_files(entry, "TLS to backends: " + context.error().text, backend_files_of(settings));
 }

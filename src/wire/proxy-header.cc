@@ -16,6 +16,7 @@ constexpr std::string_view kSignature{"\r\n\r\n\0\r\nQUIT\n", 12};
 constexpr std::string_view kWord = "PROXY ";
 constexpr std::size_t kFixedSize = 16;  // of version 2: signature, command, family, length
 constexpr std::size_t kMaxName = 255;   // bytes of an authority or ALPN name
+constexpr std::size_t kMaxUniqueId = 128;
 
 // Version 2.
 constexpr unsigned kVersion2 = 2;
@@ -29,6 +30,7 @@ constexpr unsigned kFamilyUnix = 3;
 constexpr std::size_t kUnixAddresses = 216;  // bytes of the two paths
 constexpr unsigned kTlvAlpn = 0x01;
 constexpr unsigned kTlvAuthority = 0x02;
+constexpr unsigned kTlvUniqueId = 0x05;
 constexpr unsigned kTlvSsl = 0x20;
 constexpr unsigned kTlvSslCommonName = 0x22;
 constexpr unsigned kSslClientTls = 0x01;
@@ -274,6 +276,57 @@ ProxyHeaderParse parse_v2(std::string_view bytes) {
   return out;
 }
 
+// --- writing ---
+
+void append_word(std::string& out, std::size_t word) {
+  out += static_cast<char>(word >> 8U & 0xFFU);
+  out += static_cast<char>(word & 0xFFU);
+}
+
+void append_tlv(std::string& out, unsigned type, std::string_view value) {
+  out += static_cast<char>(type);
+  append_word(out, value.size());
+  out += value;
+}
+
+/// 16 bytes, IPv4 addresses as IPv4-mapped ones (RFC 4291 section 2.5.5.2).
+std::string as_v6(const IpAddress& ip) {
+  std::string out;
+  if (ip.is_v4()) out.append(10, '\0').append(2, '\xff');
+  out += ip.bytes();
+  return out;
+}
+
+std::string write_v1(const ProxyHeader& header, bool v4) {
+  const auto text = [v4](const IpAddress& ip) {
+    return !v4 && ip.is_v4() ? "::ffff:" + ip.text() : ip.text();
+  };
+  return fmt::format("{}{} {} {} {} {}\r\n", kWord, v4 ? "TCP4" : "TCP6", text(header.source.ip),
+                     text(header.destination.ip), header.source.port, header.destination.port);
+}
+
+std::string write_v2(const ProxyHeader& header, bool v4, std::string_view unique_id) {
+  std::string payload;
+  for (const IpAddress& ip : {header.source.ip, header.destination.ip}) {
+    payload += v4 ? std::string(ip.bytes()) : as_v6(ip);
+  }
+  append_word(payload, header.source.port);
+  append_word(payload, header.destination.port);
+  if (!header.authority.empty()) {
+    append_tlv(payload, kTlvAuthority, std::string_view(header.authority).substr(0, kMaxName));
+  }
+  if (!unique_id.empty()) append_tlv(payload, kTlvUniqueId, unique_id.substr(0, kMaxUniqueId));
+  if (header.tls) {
+    // No certificate that was found good: a verify that is not 0.
+    append_tlv(payload, kTlvSsl, std::string_view("\x01\0\0\0\x01", 5));
+  }
+  std::string out(kSignature);
+  out += static_cast<char>(kVersion2 << 4U | kCommandProxy);
+  out += static_cast<char>((v4 ? kFamilyInet : kFamilyInet6) << 4U | kStream);
+  append_word(out, payload.size());
+  return out + payload;
+}
+
 /// True if one begins with the other.
 bool begins_like(std::string_view bytes, std::string_view word) noexcept {
   const std::size_t size = std::min(bytes.size(), word.size());
@@ -289,6 +342,18 @@ ProxyHeaderParse parse_proxy_header(std::string_view bytes) {
   if (v2 && bytes.size() >= kSignature.size()) return parse_v2(bytes);
   if (v1 || v2) return {};
   return bad("haproxy: Client disconnected: Failed to read valid HAproxy data (");
+}
+
+std::string write_proxy_header(unsigned version, const ProxyHeader& header,
+                               std::string_view unique_id) {
+  if (!header.source.ip || !header.destination.ip) {
+    if (version == 1) return std::string(kWord) + "UNKNOWN\r\n";
+    std::string local(kSignature);
+    local += static_cast<char>(kVersion2 << 4U | kCommandLocal);
+    return local.append(3, '\0');
+  }
+  const bool v4 = header.source.ip.is_v4() && header.destination.ip.is_v4();
+  return version == 1 ? write_v1(header, v4) : write_v2(header, v4, unique_id);
 }
 
 }  // namespace postern::wire

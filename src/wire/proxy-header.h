@@ -57,4 +57,11 @@ struct ProxyHeaderParse {
 /// kMaxProxyHeaderV2 bytes are there. All or nothing: a bad header says nothing of the client.
 ProxyHeaderParse parse_proxy_header(std::string_view bytes);
 
+/// The header that says `header` to a server: LOCAL or UNKNOWN if an address is missing. A pair of
+/// addresses of different families goes as IPv6. Version 1 has room for nothing but addresses.
+/// @param version    1 or 2
+/// @param unique_id  version 2: an id of the connection, at most 128 bytes; empty: none
+std::string write_proxy_header(unsigned version, const ProxyHeader& header,
+                               std::string_view unique_id);
+
 }  // namespace postern::wire

@@ -11,12 +11,13 @@ BINARY = "/usr/sbin/dovecot"
 
 
 class Dovecot:
-    """IMAP on `port`, IMAPS on `tls_port`, POP3 on `pop3_port` and `pop3s_port`, submission on `submission_port` and
+    """IMAP on `port`, IMAPS on `tls_port` (behind a PROXY header: `haproxy_port`, `haproxys_port`), POP3 on `pop3_port` and `pop3s_port`, submission on `submission_port` and
     `submissions_port`, ManageSieve on `sieve_port` (over TLS: `sieves_port`); mail in `directory`/mail, and what is submitted in `sink`. Believes what Postern says of the client."""
 
     def __init__(self, directory, pair, extra=""):
         self.directory = directory
         self.port, self.tls_port = free_port(), free_port()
+        self.haproxy_port, self.haproxys_port = free_port(), free_port()
         self.pop3_port, self.pop3s_port = free_port(), free_port()
         self.submission_port, self.submissions_port = free_port(), free_port()
         self.sink = SmtpSink()
@@ -76,6 +77,7 @@ auth_verbose = yes
 auth_failure_delay = 0
 auth_cache_size = 0
 login_trusted_networks = 127.0.0.0/8
+haproxy_trusted_networks = 127.0.0.0/8
 login_greeting = Backend ready.
 imap_id_log = *
 hostname = backend.example
@@ -107,6 +109,15 @@ service imap-login {{
   }}
   inet_listener imaps {{
     port = {self.tls_port}
+    ssl = yes
+  }}
+  inet_listener imap-haproxy {{
+    port = {self.haproxy_port}
+    haproxy = yes
+  }}
+  inet_listener imaps-haproxy {{
+    port = {self.haproxys_port}
+    haproxy = yes
     ssl = yes
   }}
 }}

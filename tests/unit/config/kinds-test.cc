@@ -121,6 +121,21 @@ TEST(Mode, IsOctal) {
   expect_bad<kinds::mode>({"", "0800", "1777", "rw", "-1", "000666"});
 }
 
+TEST(PathBelow, HasNoLeadingSlash) {
+  EXPECT_EQ(canonical<kinds::path_below>("a/b"), "a/b");
+  EXPECT_EQ(canonical<kinds::path_below>(""), "");
+  expect_bad<kinds::path_below>({"/a", "tcp:host:1"});
+}
+
+TEST(KeyPins, AreListed) {
+  EXPECT_EQ(canonical<kinds::key_pins>(" sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, "
+                                       "sha256//t62CeU2tQiqkexU74Gxa2eg7fRbEgoChTociMee9wno="),
+            "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= "
+            "sha256//t62CeU2tQiqkexU74Gxa2eg7fRbEgoChTociMee9wno=");
+  EXPECT_EQ(canonical<kinds::key_pins>(""), "");
+  expect_bad<kinds::key_pins>({"sha1//AAAA", "x"});
+}
+
 TEST(Keepalive, IsThreeNumbersOrNo) {
   EXPECT_EQ(canonical<kinds::keepalive>("120:30:4"), "120:30:4");
   EXPECT_EQ(canonical<kinds::keepalive>("NO"), "no");

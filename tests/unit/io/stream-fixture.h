@@ -90,7 +90,7 @@ class StreamTest : public ::testing::Test {
                    const std::string& name = "localhost", Verify verify = Verify::chain_and_name,
                    Stream::ChooseContext choose = {}) {
     server.stream.start_tls_server(for_server, choose);
-    client.stream.start_tls_client(for_client, name, verify);
+    client.stream.start_tls_client(for_client, {name, verify, {}});
     ASSERT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
   }
 

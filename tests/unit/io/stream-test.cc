@@ -114,7 +114,8 @@ TEST_F(TlsStream, BytesBehindTheHandshakeWaitForTheOwner) {
   const Site site;
   // The client's first words travel with its last handshake message.
   server.stream.start_tls_server(server_context(site), {});
-  client.stream.start_tls_client(client_context(site.ca), "localhost", Verify::chain_and_name);
+  client.stream.start_tls_client(client_context(site.ca),
+                                 {"localhost", Verify::chain_and_name, {}});
   server.reads = false;
   server.stream.want(true, false);
   ASSERT_TRUE(run_until([this] { return client.saw(Stream::kTlsStarted); }));
@@ -217,7 +218,7 @@ TEST_F(TlsStream, HttpForAHelloIsNamed) {
 }
 
 TEST_F(TlsStream, PlainServerIsNamedToTheClient) {
-  client.stream.start_tls_client(client_context(nullptr), "localhost", Verify::none);
+  client.stream.start_tls_client(client_context(nullptr), {"localhost", Verify::none, {}});
   server.stream.write("* OK IMAP ready\r\n");
   ASSERT_TRUE(run_until([this] { return client.saw(Stream::kTlsFailed); }));
   EXPECT_EQ(client.stream.error(),
@@ -248,7 +249,7 @@ TEST_F(TlsStream, MayBeClosedInItsOwnCall) {
                      Callback<unsigned>::to<&Closer::on_event>(closer));
   closer.stream.want(true, false);
   closer.stream.start_tls_server(server_context(site), {});
-  client.stream.start_tls_client(client_context(site.ca), "localhost", Verify::chain);
+  client.stream.start_tls_client(client_context(site.ca), {"localhost", Verify::chain, {}});
   EXPECT_TRUE(run_until([&closer] { return closer.called; }));
 }
 

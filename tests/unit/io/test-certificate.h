@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 /// Certificates made on the spot, for tests.
 namespace postern::io::test {
@@ -71,6 +72,35 @@ inline Cert make_cert(const Key& key, const CertSpec& spec, const Cert& issuer =
   if (!spec.alt.empty()) extend(NID_subject_alt_name, spec.alt);
   X509_sign(cert, issuer_key ? issuer_key.get() : key.get(), EVP_sha256());
   return {cert, X509_free};
+}
+
+/// What `issuer` has revoked, PEM. `ends` is its nextUpdate, seconds from now.
+inline std::string make_crl(const Cert& issuer, const Key& issuer_key,
+                            const std::vector<Cert>& revoked, long ends = 3600) {
+  const std::unique_ptr<ASN1_TIME, decltype(&ASN1_TIME_free)> then(X509_gmtime_adj(nullptr, -60),
+                                                                   ASN1_TIME_free);
+  const std::unique_ptr<ASN1_TIME, decltype(&ASN1_TIME_free)> next(X509_gmtime_adj(nullptr, ends),
+                                                                   ASN1_TIME_free);
+  X509_CRL* crl = X509_CRL_new();
+  X509_CRL_set_version(crl, 1);
+  X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer.get()));
+  X509_CRL_set1_lastUpdate(crl, then.get());
+  X509_CRL_set1_nextUpdate(crl, next.get());
+  for (const Cert& one : revoked) {
+    X509_REVOKED* entry = X509_REVOKED_new();
+    X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(one.get()));
+    X509_REVOKED_set_revocationDate(entry, then.get());
+    X509_CRL_add0_revoked(crl, entry);
+  }
+  X509_CRL_sign(crl, issuer_key.get(), EVP_sha256());
+  BIO* bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_X509_CRL(bio, crl);
+  char* data = nullptr;
+  const long size = BIO_ctrl(bio, BIO_CTRL_INFO, 0, &data);
+  std::string out(data, static_cast<std::size_t>(size));
+  BIO_free(bio);
+  X509_CRL_free(crl);
+  return out;
 }
 
 /// A certificate authority and a server certificate of its.

@@ -24,7 +24,7 @@ class TicketTest : public StreamTest {
   /// One connection; true if it was resumed.
   bool connect(const std::shared_ptr<TlsContext>& serve, const std::string& scope = {}) {
     server.stream.start_tls_server(serve, {}, {}, scope);
-    client.stream.start_tls_client(trust, "localhost", Verify::chain_and_name);
+    client.stream.start_tls_client(trust, {"localhost", Verify::chain_and_name, {}});
     EXPECT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
     EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
     // TLS 1.3 tickets come behind the handshake: the client has to read.
@@ -165,7 +165,7 @@ TEST_F(TicketTest, OfAnotherNameAreNotTaken_T_TLS_07) {
   } chooser{second};
   trust = client_context(other.ca);  // another client, which believes the other name's
   server.stream.start_tls_server(first, Stream::ChooseContext::to<&Chooser::choose>(chooser));
-  client.stream.start_tls_client(trust, "localhost", Verify::chain_and_name);
+  client.stream.start_tls_client(trust, {"localhost", Verify::chain_and_name, {}});
   ASSERT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
   EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
   EXPECT_FALSE(server.stream.tls_info().resumed);

@@ -75,6 +75,103 @@ TEST_F(Certificates, WrongNameNamesWhatTheCertificateIsFor) {
   EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
 }
 
+// --- revocation ---
+
+std::shared_ptr<TlsContext> context_with_crl(const Site& site, const std::string& crls,
+                                             bool require) {
+  const std::string pem = pem_of(site.ca) + crls;
+  TlsContext::ClientTrust trust;
+  trust.ca_pem = pem;
+  trust.where = "the test's CA";
+  trust.require_crl = require;
+  auto made = TlsContext::client(trust, {});
+  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().text);
+  return made.value();
+}
+
+TEST_F(Certificates, AreRevokedByACrlWhetherItIsRequiredOrNot) {
+  const Site site;
+  const Site good;
+  const std::string crl = make_crl(site.ca, site.ca_key, {site.cert});
+  for (const bool require : {false, true}) {
+    shake_hands(server_context(site), context_with_crl(site, crl, require));
+    EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
+    EXPECT_EQ(client.stream.error(),
+              std::string("Received invalid SSL certificate: certificate revoked: /CN=localhost") +
+                  kCheckHint);
+    reconnect();
+    shake_hands(server_context(good),
+                context_with_crl(good, make_crl(good.ca, good.ca_key, {}), require));
+    EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+    reconnect();
+  }
+}
+
+TEST_F(Certificates, NeedACrlOnlyWhereItIsRequired) {
+  const Site site;
+  const Site other;
+  const std::string foreign = make_crl(other.ca, other.ca_key, {});
+  for (const std::string& crls : {std::string(), foreign}) {
+    shake_hands(server_context(site), context_with_crl(site, crls, false));
+    EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+    reconnect();
+    shake_hands(server_context(site), context_with_crl(site, crls, true));
+    EXPECT_EQ(client.stream.error(),
+              std::string("Received invalid SSL certificate: unable to get certificate CRL: "
+                          "/CN=localhost") +
+                  kCheckHint);
+    reconnect();
+  }
+  // Without one nothing else is overlooked.
+  shake_hands(server_context(site), context_with_crl(site, foreign, false), "other.test");
+  EXPECT_EQ(client.stream.error_code(), EKEYREJECTED);
+}
+
+// --- pinned keys ---
+
+KeyPin pin_of(const Key& key) {
+  unsigned char* der = nullptr;
+  const int size = i2d_PUBKEY(key.get(), &der);
+  KeyPin out;
+  EVP_Digest(der, static_cast<std::size_t>(size), out.digest.data(), nullptr, EVP_sha256(),
+             nullptr);
+  OPENSSL_free(der);
+  return out;
+}
+
+TEST_F(Certificates, MustHaveOneOfThePinnedKeys) {
+  const Site site;
+  const KeyPin good = pin_of(site.key);
+  const KeyPin other = pin_of(make_key());
+  const auto trust = client_context(site.ca);
+  const auto serve = server_context(site);
+  const auto connect = [&](TlsPeer peer) {
+    server.stream.start_tls_server(serve, {});
+    client.stream.start_tls_client(trust, std::move(peer));
+    EXPECT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
+    const bool in = client.saw(Stream::kTlsStarted);
+    const std::string error = client.stream.error();
+    if (in) {
+      client.stream.want(true, false);
+      server.stream.write("x");  // and the ticket before it
+      EXPECT_TRUE(run_until([this] { return client.received == "x"; }));
+    }
+    reconnect();
+    return in ? std::string("in") : error;
+  };
+  for (const Verify verify : {Verify::chain_and_name, Verify::none}) {
+    EXPECT_EQ(connect({"localhost", verify, {good}}), "in");
+    // Sessions that are resumed as well.
+    EXPECT_EQ(connect({"localhost", verify, {other, good}}), "in");
+    EXPECT_EQ(
+        connect({"localhost", verify, {other}}),
+        "SSL certificate has none of the pinned keys: it has " + good.text() + ", /CN=localhost");
+  }
+  // A right key does not make up for a wrong name.
+  EXPECT_NE(connect({"other.test", Verify::chain_and_name, {good}}), "in");
+  EXPECT_EQ(connect({"other.test", Verify::none, {good}}), "in");
+}
+
 TEST_F(Certificates, NamesAndAddressesAreChecked) {
   const Site site({"mail", "DNS:mail.example.com,DNS:*.example.org,IP:192.0.2.7,IP:2001:db8::1"});
   const auto trust = client_context(site.ca);
@@ -93,7 +190,7 @@ TEST_F(Certificates, NamesAndAddressesAreChecked) {
   for (const auto& [name, good] : names) {
     SCOPED_TRACE(name);
     server.stream.start_tls_server(serve, {});
-    client.stream.start_tls_client(trust, name, Verify::chain_and_name);
+    client.stream.start_tls_client(trust, {name, Verify::chain_and_name, {}});
     ASSERT_TRUE(run_until([this] { return client.settled(); }));
     EXPECT_EQ(client.saw(Stream::kTlsStarted), good) << client.stream.error();
     reconnect();
@@ -196,7 +293,7 @@ TEST_F(Certificates, OfTwoKindsTheClientGetsTheOneItCanUse) {
     // TLS 1.2, where the cipher says which kind it is.
     Site old;
     server.stream.start_tls_server(context, {});
-    client.stream.start_tls_client(trust, "localhost", Verify::none);
+    client.stream.start_tls_client(trust, {"localhost", Verify::none, {}});
     ASSERT_TRUE(run_until([this] { return server.settled() && client.settled(); }));
     EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
     reconnect();
@@ -227,7 +324,7 @@ TEST_F(Handshake, ServerThatAnswersAtOnceIsToldOfAllTheSame) {
   client.events = 0;
   client.open(loop, UniqueFd(ends[0]));
   client.stream.want(true, false);
-  client.stream.start_tls_client(trust, "localhost", Verify::chain_and_name);
+  client.stream.start_tls_client(trust, {"localhost", Verify::chain_and_name, {}});
   EXPECT_EQ(client.events, 0U) << "told inside the owner's own call";
   other.join();
   ASSERT_EQ(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
@@ -253,7 +350,8 @@ TEST_F(Handshake, GoesOnWithWhatWasReadAlready) {
   const Site site;
   for (const std::size_t read : {std::size_t{1}, std::size_t{5}, std::size_t{60}, SIZE_MAX}) {
     SCOPED_TRACE(read);
-    client.stream.start_tls_client(client_context(site.ca), "localhost", Verify::chain_and_name);
+    client.stream.start_tls_client(client_context(site.ca),
+                                   {"localhost", Verify::chain_and_name, {}});
     std::array<char, Stream::kMaxReceived> buffer{};
     const IoResult got = server.stream.read(buffer.data(), std::min(read, buffer.size()));
     ASSERT_EQ(got.status, IoStatus::ok);

@@ -40,6 +40,35 @@ TEST(BackendTls, EqualSettingsShareAContext) {
   EXPECT_EQ(contexts.size(), 3U);
 }
 
+TEST(BackendTls, TakesItsOwnParametersElseThoseOfClients) {
+  config::LoginSettings settings;
+  settings.ssl_min_protocol = config::TlsVersion::tls1_3;
+  settings.ssl_cipher_list = "AES256-SHA";
+  settings.ssl_curve_list = "P-256";
+  io::TlsParameters parameters = backend_tls_parameters(settings);
+  EXPECT_EQ(parameters, tls_parameters(settings));
+  settings.ssl_client_min_protocol = config::BackendTlsVersion::tls1_1;
+  settings.ssl_client_cipher_list = "AES128-SHA";
+  settings.ssl_client_cipher_suites = "TLS_AES_128_GCM_SHA256";
+  settings.ssl_client_curve_list = "X25519";
+  parameters = backend_tls_parameters(settings);
+  EXPECT_EQ(parameters.min_version, 0x0302);
+  EXPECT_EQ(parameters.cipher_list, "AES128-SHA");
+  EXPECT_EQ(parameters.cipher_suites, "TLS_AES_128_GCM_SHA256");
+  EXPECT_EQ(parameters.curves, "X25519");
+  EXPECT_EQ(tls_parameters(settings).min_version, 0x0304);
+}
+
+TEST(BackendTls, CrlsAreRequiredInAContextOfItsOwn) {
+  BackendTlsContexts contexts;
+  config::LoginSettings settings;
+  settings.ssl_client_ca_file =
+      file(make_certificate(TestCertificateSpec::ca("ca"), nullptr).chain);
+  const auto lax = contexts.get(settings, true);
+  settings.ssl_client_require_crl = true;
+  EXPECT_NE(lax.value(), contexts.get(settings, true).value());
+}
+
 TEST(BackendTls, TheServersCaCountsOnlyWithoutOneForBackends) {
   BackendTlsContexts contexts;
   config::LoginSettings settings;

@@ -275,7 +275,7 @@ struct TlsPeer {
     io::TlsContext::ClientTrust trust;
     auto context = io::TlsContext::client(trust, {});
     EXPECT_TRUE(context.ok());
-    stream.start_tls_client(std::move(context).value(), "mail.test", io::Verify::none);
+    stream.start_tls_client(std::move(context).value(), {"mail.test", io::Verify::none, {}});
   }
   void on_event(unsigned events) noexcept {
     if ((events & io::Stream::kTlsFailed) != 0) heard += "tls failed";

@@ -53,6 +53,58 @@ Read read(Fields fields, bool with_pass = true) {
   return read_as(some_client(), std::move(fields), with_pass);
 }
 
+TEST(Destination, NameAndKeysOfTheCertificateMayBeGiven_T_DAT_10) {
+  const std::string pin = "sha256//t62CeU2tQiqkexU74Gxa2eg7fRbEgoChTociMee9wno=";
+  const std::string other = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  auto settings = std::make_shared<config::LoginSettings>();
+  settings->ssl_client_pins = *parse_pins(other);
+  ProxyClient client = some_client();
+  client.settings = settings;
+  Read got = read_as(client, {{"host", "192.0.2.1"}});
+  ASSERT_TRUE(got.destination) << got.error.text;
+  EXPECT_EQ(got.destination->tls_name, "");
+  EXPECT_EQ(got.destination->tls_pins, settings->ssl_client_pins);
+  got = read_as(client, {{"host", "192.0.2.1"}, {"tls_name", "mail.test"}, {"tls_pins", pin}});
+  ASSERT_TRUE(got.destination) << got.error.text;
+  EXPECT_EQ(got.destination->tls_name, "mail.test");
+  EXPECT_EQ(got.destination->tls_pins, *parse_pins(pin));
+  // A pin that cannot be read must not become none at all.
+  for (const std::string bad : {"sha256//x", " ", "none"}) {
+    EXPECT_EQ(read_as(client, {{"host", "192.0.2.1"}, {"tls_pins", bad}}).error.text,
+              "Invalid tls_pins " + bad);
+  }
+  EXPECT_EQ(read({{"host", "192.0.2.1"}, {"tls_name", "a b\r\n"}}).error.text,
+            "Invalid tls_name a b??");
+}
+
+TEST(Destination, AProxyHeaderTakesThePlaceOfForwarding) {
+  auto settings = std::make_shared<config::LoginSettings>();
+  ProxyClient client = some_client();
+  client.settings = settings;
+  EXPECT_EQ(read_as(client, {{"host", "192.0.2.1"}}).destination->proxy_header, 0U);
+  settings->proxy_protocol = config::BackendProxyHeader::v2;
+  Read got = read_as(client, {{"host", "192.0.2.1"}});
+  EXPECT_EQ(got.destination->proxy_header, 2U);
+  EXPECT_TRUE(got.destination->target.not_trusted);
+  got = read_as(client, {{"host", "192.0.2.1"}, {"proxy_protocol", "V1"}});
+  EXPECT_EQ(got.destination->proxy_header, 1U);
+  got = read_as(client, {{"host", "192.0.2.1"}, {"proxy_protocol", "no"}});
+  EXPECT_EQ(got.destination->proxy_header, 0U);
+  EXPECT_FALSE(got.destination->target.not_trusted);
+  settings->proxy_protocol_forward = true;
+  EXPECT_FALSE(read_as(client, {{"host", "192.0.2.1"}}).destination->target.not_trusted);
+  EXPECT_EQ(read({{"host", "192.0.2.1"}, {"proxy_protocol", "v3"}}).error.text,
+            "Invalid proxy_protocol v3");
+}
+
+TEST(Destination, RefreshIsSeconds) {
+  EXPECT_EQ(read({{"host", "192.0.2.1"}, {"proxy_refresh", "450"}}).destination->refresh, 450U);
+  const Read got = read({{"host", "192.0.2.1"}, {"proxy_refresh", "x"}});
+  EXPECT_EQ(got.destination->refresh, 0U);
+  ASSERT_EQ(got.remarks.size(), 1U);
+  EXPECT_EQ(got.remarks[0].text, "BUG: Auth service returned invalid proxy_refresh value: x");
+}
+
 TEST(Destination, HostAloneGivesTheDefaults) {
   const Read got = read({{"proxy", ""}, {"host", "192.0.2.1"}});
   ASSERT_TRUE(got.destination) << got.error.text;

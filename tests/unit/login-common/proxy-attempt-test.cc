@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -838,6 +842,60 @@ TEST_F(ProxyLogin, HostileBackendsHurtNobodyElse) {
   EXPECT_EQ(log.text().find("Info: Disconnected"), std::string::npos) << log.text();
 }
 
+TEST_F(ProxyLogin, AProxyHeaderComesBeforeEverythingElse) {
+  ScriptedBackend backend(loop_, {{{Act::expect, "PROXY TCP4 198.51.100.7 192.0.2.10 40000 143"},
+                                   {Act::send, "* OK ready\r\n"},
+                                   {Act::expect, "LOGIN joe "},
+                                   {Act::send, "OK in\r\n"}}});
+  Login login;
+  run(login, to(backend.port(), {{"proxy_protocol", "v1"}}));
+  EXPECT_TRUE(login.verdict->logged_in);
+}
+
+TEST_F(ProxyLogin, AProxyHeaderComesBeforeTls) {
+  // Not told of it, this backend takes it for a broken handshake.
+  ScriptedBackend backend(loop_, {{}});
+  Login login;
+  begin(login, to(backend.port(), {{"proxy_protocol", "v2"}, {"ssl", "any-cert"}}));
+  const std::string signature("\r\n\r\n\0\r\nQUIT\n\x21\x11", 14);
+  const std::size_t header = 16 + 12 + 3 + 4;  // addresses and the session's id
+  ASSERT_TRUE(
+      run_until(loop_, [&] { return backend.count() == 1 && backend.at(0).got.size() > header; }));
+  EXPECT_TRUE(backend.at(0).got.starts_with(signature));
+  EXPECT_EQ(backend.at(0).got.substr(header - 4, 5), "sess\x16");  // TLS handshake
+}
+
+TEST_F(ProxyLogin, ARawLogHasBothSidesWithoutThePassword_T_DAT_09) {
+  std::string directory = "/tmp/postern-rawlog-XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  settings_->login_proxy_rawlog_dir = directory;
+  ScriptedBackend backend(loop_, {kGood});
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  std::string in;
+  std::string out;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    std::ifstream file(entry.path());
+    (entry.path().extension() == ".in" ? in : out).assign(std::istreambuf_iterator<char>(file), {});
+  }
+  std::filesystem::remove_all(directory);
+  EXPECT_NE(in.find(" * OK ready\r\n"), std::string::npos) << in;
+  EXPECT_NE(in.find(" OK in\r\n"), std::string::npos) << in;
+  EXPECT_TRUE(out.ends_with(" LOGIN <23 octets>\r\n")) << out;
+}
+
+TEST_F(ProxyLogin, WithoutARawLogItGoesOn) {
+  settings_->login_proxy_rawlog_dir = "/nowhere/at/all";
+  ScriptedBackend backend(loop_, {kGood});
+  LogCapture log;
+  Login login;
+  run(login, to(backend.port()));
+  EXPECT_TRUE(login.verdict->logged_in);
+  EXPECT_NE(log.text().find("Error: proxy(joe,127.0.0.1:"), std::string::npos);
+  EXPECT_NE(log.text().find("No such file or directory"), std::string::npos) << log.text();
+}
+
 class ProxyTls : public ProxyLogin {
  protected:
   void trust(const TestCertificate& ca) {
@@ -854,6 +912,17 @@ class ProxyTls : public ProxyLogin {
                 const std::string& host = "mail.test") {
     return {
         {"host", host}, {"hostip", "127.0.0.1"}, {"port", std::to_string(port)}, {field, value}};
+  }
+  static KeyPin pin_of(const TestCertificate& certificate) {
+    const Handle<BIO, BIO_free_all> bio(BIO_new_mem_buf(certificate.chain.data(), -1));
+    const Handle<X509, X509_free> x509(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    unsigned char* der = nullptr;
+    const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509.get()), &der);
+    KeyPin out;
+    EVP_Digest(der, static_cast<std::size_t>(size), out.digest.data(), nullptr, EVP_sha256(),
+               nullptr);
+    OPENSSL_free(der);
+    return out;
   }
   static ScriptedBackend::Script script_for(const std::string& field) {
     if (field == "ssl") return kGood;
@@ -917,6 +986,41 @@ TEST_F(ProxyTls, CertificatesAreJudgedByChainNameTimeAndPurpose) {
       run_dry(loop_);
       EXPECT_EQ(backend.count(), 1U) << "a certificate does not get better by asking again";
       EXPECT_EQ(backend.at(0).expected.find("LOGIN"), std::string::npos);
+      EXPECT_EQ(backend.at(0).got, "");
+    }
+  }
+}
+
+// T-TLS-04
+TEST_F(ProxyTls, APinnedKeyIsAskedForBesidesTheCertificateOrInstead) {
+  trust(ca_);
+  const TestCertificate good = make_certificate(TestCertificateSpec("DNS:other.test"), &ca_);
+  const KeyPin pin = pin_of(good);
+  const KeyPin wrong = pin_of(ca_);
+  struct Row {
+    std::string value, name;
+    KeyPin pin;
+    std::string log;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"yes", "other.test", pin, ""},
+           {"any-cert", "", pin, ""},
+           {"yes", "", pin, "SSL certificate doesn't match expected host name mail.test"},
+           {"yes", "other.test", wrong, "SSL certificate has none of the pinned keys: it has "},
+           {"any-cert", "", wrong, "SSL certificate has none of the pinned keys: it has "}}) {
+    for (const std::string field : {"ssl", "starttls"}) {
+      SCOPED_TRACE(row.value + " " + row.name + " " + field);
+      ScriptedBackend backend(loop_, {script_for(field)}, server(good), field == "ssl");
+      LogCapture log;
+      Login login;
+      Fields fields = secure(backend.port(), field, row.value);
+      fields.emplace_back("tls_name", row.name);
+      fields.emplace_back("tls_pins", row.pin.text());
+      run(login, fields);
+      EXPECT_EQ(login.verdict->logged_in, row.log.empty());
+      EXPECT_NE(log.text().find(row.log), std::string::npos) << log.text();
+      run_dry(loop_);
+      EXPECT_EQ(backend.count(), 1U);
       EXPECT_EQ(backend.at(0).got, "");
     }
   }

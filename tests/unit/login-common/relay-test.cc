@@ -123,7 +123,7 @@ class RelayTest : public ::testing::Test {
     io::Stream& server_end = near_is_server ? *pair.near : pair.far.stream;
     io::Stream& client_end = near_is_server ? pair.far.stream : *pair.near;
     server_end.start_tls_server(server.value(), {});
-    client_end.start_tls_client(client.value(), "test", io::Verify::none);
+    client_end.start_tls_client(client.value(), {"test", io::Verify::none, {}});
     ASSERT_TRUE(run_until(loop_, [&] { return nobody_.started && pair.far.ready; }));
   }
 

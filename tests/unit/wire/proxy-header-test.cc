@@ -262,5 +262,41 @@ TEST(ProxyHeader, ANameCountsOnlyFromACertificateThatWasVerified) {
   }
 }
 
+TEST(ProxyHeader, WhatIsWrittenIsReadAgain) {
+  const Endpoint v4{*IpAddress::parse("192.0.2.1"), 1234};
+  const Endpoint v6{*IpAddress::parse("2001:db8::1"), 65535};
+  for (const auto& [source, destination] : {std::pair{v4, v4}, {v6, v6}, {v4, v6}, {v6, v4}}) {
+    for (const unsigned version : {1U, 2U}) {
+      ProxyHeader header;
+      header.source = source;
+      header.destination = destination;
+      header.tls = true;
+      header.authority = "mail.example.test";
+      const ProxyHeader read = header_of(write_proxy_header(version, header, "abc"));
+      EXPECT_EQ(read.source, source);
+      EXPECT_EQ(read.destination, destination);
+      EXPECT_EQ(read.tls, version == 2);
+      EXPECT_EQ(read.authority, version == 2 ? header.authority : "");
+      EXPECT_FALSE(read.valid_certificate);
+    }
+  }
+}
+
+TEST(ProxyHeader, IsWrittenAsTheDocumentHasIt) {
+  ProxyHeader header;
+  EXPECT_EQ(write_proxy_header(1, header, "abc"), "PROXY UNKNOWN\r\n");
+  EXPECT_EQ(write_proxy_header(2, header, "abc"), v2('\x20', '\0', ""));
+  header.source = {*IpAddress::parse("192.0.2.1"), 1234};
+  header.destination = {*IpAddress::parse("198.51.100.2"), 143};
+  EXPECT_EQ(write_proxy_header(1, header, "abc"), "PROXY TCP4 192.0.2.1 198.51.100.2 1234 143\r\n");
+  EXPECT_EQ(write_proxy_header(2, header, ""), proxied(""));
+  EXPECT_EQ(write_proxy_header(2, header, "abc"), proxied(tlv('\x05', "abc")));
+  header.tls = true;
+  EXPECT_EQ(write_proxy_header(2, header, ""), proxied(ssl('\x01', "\0\0\0\1"s, "")));
+  header.source.ip = *IpAddress::parse("2001:db8::1");
+  EXPECT_EQ(write_proxy_header(1, header, ""),
+            "PROXY TCP6 2001:db8::1 ::ffff:198.51.100.2 1234 143\r\n");
+}
+
 }  // namespace
 }  // namespace postern::wire

@@ -35,6 +35,7 @@ struct Moment {
 struct BackendKey {
   std::string protocol;
   Endpoint backend;
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 is the compiler's
   auto operator<=>(const BackendKey&) const = default;
 };
 

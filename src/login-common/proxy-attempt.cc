@@ -133,7 +133,6 @@ void Attempt::on_timer() noexcept {
     case Phase::pausing:
       ++reconnects_;
       address_ = 0;
-      tried_ = false;
       connect();
       return;
     case Phase::asking:

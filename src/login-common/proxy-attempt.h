@@ -113,7 +113,7 @@ class Attempt final : public ProxyAttempt {
   std::optional<IpAddress> source_;
   bool source_chosen_ = false;
   std::uint64_t question_ = 0;  // to the master, about a probe; 0: none
-  bool tried_ = false;          // an address, since the last pause
+  bool tried_ = false;          // any address
   bool retry_allowed_ = true;
   bool in_begin_ = false;
   unsigned reconnects_ = 0;

@@ -75,7 +75,9 @@ std::string Attempt::refusal() const {
   return {};
 }
 
-/// No address is left that may be tried. It is no failure of the backend's.
+/// No address is left that may be tried. It is no failure of the backend's. Who has tried before it
+/// went down goes on waiting for it as long as for one that is starting again: that may be what it
+/// is doing.
 void Attempt::refuse(std::string reason) {
   retry_allowed_ = tried_;
   fail(FailureType::connect, std::move(reason));

@@ -707,6 +707,23 @@ TEST_F(ProxyHealth, ADeadBackendCostsLaterLoginsNothing_T_BCK_05) {
   EXPECT_EQ(said_.size(), 3U);
 }
 
+TEST_F(ProxyHealth, WhoTriedBeforeItWentDownWaitsForItsReturn) {
+  settings_->login_proxy_max_reconnects = 3;
+  ScriptedBackend backend(loop_, {{{Act::close, ""}}, kGood});
+  Login login;
+  begin(login, to(backend.port()));
+  ASSERT_TRUE(run_until(loop_, [this] { return !said_.empty(); }));
+  news(backend.port(), "down");
+  ASSERT_TRUE(run_until(loop_, [this] { return said_.size() == 2; }));
+  EXPECT_EQ(said_, (Words{"backend-failed", "backend-probe"})) << "refused, and it waits again";
+  run_dry(loop_);
+  EXPECT_FALSE(login.verdict);
+  news(backend.port(), "up");
+  finish(login);
+  EXPECT_TRUE(login.verdict->logged_in);
+  EXPECT_EQ(backend.count(), 2U);
+}
+
 TEST_F(ProxyHealth, WithoutAMasterThatAnswersALoginTries) {
   answer_probes_ = false;
   ScriptedBackend backend(loop_, {kGood});

@@ -232,6 +232,18 @@ void ClientReplay::configure() {
     if (event.kind == Event::Kind::server) said.push_back(event.bytes);
   }
   if (!said.empty()) protocol_.read_greeting(said, context_, settings_);
+  if (security.tls) follow_name();
+}
+
+/// Settings follow the name that the client asked for.
+void ClientReplay::follow_name() {
+  if (auto greeting = recorded_.setting_of_name("login_greeting")) context_.greeting = *greeting;
+  for (const char* name : protocol_.settings) {
+    const auto value = recorded_.setting_of_name(name);
+    if (!value) continue;
+    const auto assigned = config::assign(settings_, name, config::Value(*value));
+    ASSERT_TRUE(assigned.ok() && assigned.value()) << name << "=" << *value;
+  }
 }
 
 void ClientReplay::offer_mechanisms() {
@@ -261,6 +273,7 @@ void ClientReplay::start_tls() {
   if (!awaits_tls_) return;
   awaits_tls_ = false;
   context_.security.tls = context_.security.ssl_secured = context_.security.secured = true;
+  follow_name();
   dialogue_->tls_started(output_);
 }
 
@@ -461,7 +474,9 @@ void replay_clients(const RecordedProtocol& protocol) {
     cut_everywhere(protocol, recorded, differences, requests);
   }
   EXPECT_GE(replayed, protocol.least);
-  EXPECT_EQ(differences.unused(prefix), std::vector<std::string>{});
+  for (const std::string& row : differences.unused(prefix)) {
+    EXPECT_NE(left_out.count(row.substr(0, row.find(": "))), 0U) << row << " is not needed";
+  }
 }
 
 void check_left_out(std::string_view name) {

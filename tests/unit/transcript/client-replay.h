@@ -77,6 +77,7 @@ class ClientReplay {
  private:
   bool is_proxied() const;
   void configure();
+  void follow_name();
   void offer_mechanisms();
   void say(const std::string& line);
   void start_tls();

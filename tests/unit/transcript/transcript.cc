@@ -128,7 +128,7 @@ void take_line(std::string_view line, bool escapes, Transcript& out) {
   if (line.starts_with("AUTH> ")) out.auth_requests.push_back(unescape(line.substr(6)));
   if (line.starts_with("AUTH< ")) out.auth_replies.push_back(unescape(line.substr(6)));
   if (line.starts_with("# [TLS handshake ok") || line.starts_with("# [TLS handshake done")) {
-    out.events.push_back({Kind::tls, ""});
+    out.events.push_back({Kind::tls, std::string(line)});
   }
   if (line.starts_with("# [backend accepts")) out.events.push_back({Kind::accepted, ""});
   if (line.starts_with("C:")) out.events.push_back({Kind::client, text(body) + "\r\n"});
@@ -154,20 +154,41 @@ bool Transcript::logged(std::string_view text) const {
   });
 }
 
+namespace {
+/// The value of `key="…"` or `key=…` in the text.
+std::optional<std::string> value_of(std::string_view key, std::string_view config) {
+  const std::string name = std::string(key) + "=";
+  std::size_t at = config.find(name);
+  while (at != std::string_view::npos && at > 0 && config[at - 1] != ' ') {
+    at = config.find(name, at + 1);
+  }
+  if (at == std::string_view::npos) return std::nullopt;
+  std::string_view value = config.substr(at + name.size());
+  if (!value.starts_with('"')) return std::string(value.substr(0, value.find_first_of(" ,;")));
+  std::size_t end = 1;
+  while (end < value.size() && value[end] != '"') end += value[end] == '\\' ? 2U : 1U;
+  return unescape(value.substr(1, end - 1));
+}
+}  // namespace
+
 std::optional<std::string> Transcript::setting(std::string_view key) const {
   for (const std::string& whole : configs) {
     const std::string_view config = std::string_view(whole).substr(0, whole.find("; login_log"));
-    const std::string name = std::string(key) + "=";
-    std::size_t at = config.find(name);
-    while (at != std::string_view::npos && at > 0 && config[at - 1] != ' ') {
-      at = config.find(name, at + 1);
-    }
-    if (at == std::string_view::npos) continue;
-    std::string_view value = config.substr(at + name.size());
-    if (!value.starts_with('"')) return std::string(value.substr(0, value.find_first_of(" ,;")));
-    std::size_t end = 1;
-    while (end < value.size() && value[end] != '"') end += value[end] == '\\' ? 2U : 1U;
-    return unescape(value.substr(1, end - 1));
+    if (auto value = value_of(key, config)) return value;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> Transcript::setting_of_name(std::string_view key) const {
+  constexpr std::string_view kAsked = "; SNI ";
+  for (const Event& event : events) {
+    const std::size_t at = event.bytes.find(kAsked);
+    if (event.kind != Event::Kind::tls || at == std::string::npos) continue;
+    const std::size_t start = at + kAsked.size();
+    const std::string block =
+        "local_name " + event.bytes.substr(start, event.bytes.find(']') - start) + " {";
+    const std::size_t found = configs.at(0).find(block);
+    if (found != std::string::npos) return value_of(key, configs.at(0).substr(found));
   }
   return std::nullopt;
 }
@@ -269,8 +290,13 @@ std::vector<std::string> Differences::at_end(const std::string& file, std::strin
 }
 
 bool Differences::listed(const std::string& file, const std::string& line) {
+  const auto here = [&line](const std::string& ours) {
+    return ours == line || ours.starts_with(line + " (");
+  };
   for (Entry& entry : entries_) {
-    if (!names(entry.file, file) || entry.ours != line) continue;
+    if (!names(entry.file, file)) continue;
+    const std::vector<std::string> ours = lines(entry.ours);
+    if (std::none_of(ours.begin(), ours.end(), here)) continue;
     entry.used = true;
     return true;
   }
@@ -280,7 +306,9 @@ bool Differences::listed(const std::string& file, const std::string& line) {
 std::vector<std::string> Differences::unused(std::string_view prefix) const {
   std::vector<std::string> out;
   for (const Entry& entry : entries_) {
-    if (entry.file.starts_with(prefix) && !entry.used) {
+    const bool over_the_wire =
+        entry.recorded.starts_with("LOG: ") || entry.recorded == "(not over the wire)";
+    if (entry.file.starts_with(prefix) && !entry.used && !over_the_wire) {
       out.push_back(entry.file + ": " + entry.recorded);
     }
   }

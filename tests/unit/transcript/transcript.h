@@ -19,7 +19,7 @@ struct Event {
     to_backend,  // a line to the backend
     backend,     // a line of the backend
     accepted,    // a new connection to the backend
-    tls,         // a handshake succeeded
+    tls,         // a handshake succeeded; the recorder's note of it
   };
   Kind kind = Kind::client;
   std::string bytes;
@@ -37,6 +37,8 @@ struct Transcript {
   bool logged(std::string_view text) const;
   /// `key=value` of the configuration, unquoted, without what follows a `;`.
   std::optional<std::string> setting(std::string_view key) const;
+  /// The same in the `local_name` block of the name that the client asked for in TLS.
+  std::optional<std::string> setting_of_name(std::string_view key) const;
 };
 
 /// Reads one file. Client transcripts use C escapes and expressions, proxy ones are plain.
@@ -57,9 +59,11 @@ class Differences {
   std::vector<std::string> apply(const std::string& file, const std::vector<std::string>& lines);
   /// Lines Postern has behind everything recorded, as ("(end)") says.
   std::vector<std::string> at_end(const std::string& file, std::string_view prefix);
-  /// True if the difference `line` is listed for the file, e.g. "LOG: …".
+  /// True if `line` is listed for the file as what is said here; of a log message its start will
+  /// do, up to the remark in brackets. E.g. "LOG: Disconnected: Inactivity".
   bool listed(const std::string& file, const std::string& line);
-  /// Rows for files with the prefix that nothing used; those are stale.
+  /// Rows for files with the prefix that nothing used; those are stale. Without those that only
+  /// the replay over the wire can use (tests/integration/test_transcripts.py).
   std::vector<std::string> unused(std::string_view prefix) const;
 
  private:

@@ -17,12 +17,14 @@ namespace {
 constexpr std::string_view kBom = "\xef\xbb\xbf";
 
 /// The first character that may not stand in a line, or nothing. A terminal that shows the line
-/// obeys it, or shows another line than is read.
-std::string_view find_control(std::string_view line) noexcept {
+/// obeys it, or shows another line than is read. In a comment marks that turn the direction of text
+/// may stand: languages that are written that way need them.
+std::string_view find_control(std::string_view line, bool comment) noexcept {
   while (!line.empty()) {
     const std::size_t length = utf8_length(line);
     const std::string_view character = line.substr(0, std::max<std::size_t>(length, 1));
-    if (length != 0 && character != "\t" && is_control_character(character)) return character;
+    const bool harmless = character == "\t" || (comment && length > 1);
+    if (length != 0 && !harmless && is_control_character(character)) return character;
     line.remove_prefix(character.size());
   }
   return {};
@@ -128,14 +130,15 @@ class Feed {
                                  kMaxIniLine));
       return false;
     }
-    if (const std::string_view bad = find_control(line); !bad.empty()) {
+    const std::string_view said = trim(line);
+    const bool comment = said.starts_with('#') || said.starts_with(';');
+    if (const std::string_view bad = find_control(line, comment); !bad.empty()) {
       problem(line_, fmt::format("byte {} of the line is the control character 0x{}; a value "
                                  "that needs it can be put into a file (KEY = <FILE)",
                                  bad.data() - line.data() + 1, hex_encode(bad)));
       return false;
     }
-    const std::string_view said = trim(line);
-    if (said.empty() || said.front() == '#' || said.front() == ';') return false;
+    if (said.empty() || comment) return false;
     return said.front() == '[' ? section(said) : key(said);
   }
 

@@ -85,6 +85,7 @@ CertificateWatch::CertificateWatch(io::Loop& loop, Host& host)
 void CertificateWatch::begin() noexcept {
   job_.cancel();
   look_.cancel();
+  first_.cancel();
   reading_ = again_ = false;
   // What the configuration has of them was read before this: to be compared when they are looked
   // at.
@@ -129,9 +130,8 @@ void CertificateWatch::set_begun() noexcept {
   if (!std::exchange(begun_, true)) host_.on_certificates_begun();
 }
 
-/// Whoever has asked is told; the log is in any case.
+/// Whoever has asked is told.
 void CertificateWatch::tell(const std::vector<std::string>& errors) {
-  for (const std::string& error : errors) log::error("{}", error);
   // Who asked meanwhile is told of what is read then.
   if (again_) return;
   for (const auto& [number, told] : std::exchange(asked_, {})) told(errors);
@@ -152,7 +152,11 @@ void CertificateWatch::next() noexcept {
 
 void CertificateWatch::failed(const Error& error) noexcept {
   reading_ = false;
-  tell({fmt::format("TLS: certificate files: {}{}", error.text, kStays)});
+  const std::string text = fmt::format("TLS: certificate files: {}{}", error.text, kStays);
+  // A disk that hangs would say so at every look.
+  if (text != failure_) log::error("{}", text);
+  failure_ = text;
+  tell({text});
   set_begun();
   next();
 }
@@ -191,6 +195,7 @@ void CertificateWatch::on_looked(PackReader& in) {
     }
   }
   if (in.number() != 1 || !in.at_end()) return failed({EPROTO, "a report that is damaged"});
+  failure_.clear();
   // Where something is always being written the rest does not wait for ever.
   if (moving && ++waits_ < kMostWaits) return next();
   waits_ = 0;
@@ -288,6 +293,8 @@ void CertificateWatch::on_read(const Order& order, FileJob::Input input) {
     errors.emplace_back(in.text());
   }
   if (!good || !in.at_end()) return failed({EPROTO, "a report that is damaged"});
+  failure_.clear();
+  for (const std::string& error : errors) log::error("{}", error);
   tell(errors);
   set_begun();
   next();

@@ -71,7 +71,7 @@ class CertificateWatch {
   bool begun() const noexcept { return begun_; }
   void stop() noexcept;
   /// Reads all files now, changed or not.
-  /// @param told  called once when that is done, in a later turn
+  /// @param told  called once when that is done; maybe before this returns, if it cannot be begun
   /// @return a number for forget()
   std::uint64_t read_again(Told told);
   /// Nobody wants to be told any more.
@@ -122,6 +122,7 @@ class CertificateWatch {
   bool begun_ = false;
   bool reading_ = false;  // job_ is no mere look
   bool again_ = false;    // everything is to be read once more when it is done
+  std::string failure_;   // the last that was logged; empty since something was read
   std::map<std::uint64_t, Told> asked_;
   std::uint64_t last_asked_ = 0;
   io::Timer look_, warn_, first_;

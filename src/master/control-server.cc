@@ -402,11 +402,13 @@ void ControlServer::Connection::on_tls_list(const wire::ControlFields&) {
 void ControlServer::Connection::on_tls_reload(const wire::ControlFields&) {
   log::info("control: tls-reload ({})", peer());
   if (supervisor().stopping()) return end(EX_TEMPFAIL, "Postern is stopping");
-  reading_ = supervisor().reload_certificates([this](const std::vector<std::string>& errors) {
+  const auto told = [this](const std::vector<std::string>& errors) {
     for (const std::string& error : errors) row({{"error", error}});
     end(errors.empty() ? EX_OK : EX_CONFIG,
         errors.empty() ? "" : "what cannot be used was not taken; the rest is in use");
-  });
+  };
+  const std::uint64_t reading = supervisor().reload_certificates(told);
+  if (busy_) reading_ = reading;
 }
 
 void ControlServer::Connection::dispatch(const std::string& line) {

@@ -39,6 +39,7 @@ void close_all_but(std::array<int, 3> keep) noexcept {
 }
 
 [[noreturn]] void run(const FileJob::Work& work, int pipe, int report, int store) noexcept {
+  setsid();  // a signal for the master's group is not for it
   prctl(PR_SET_PDEATHSIG, static_cast<long>(SIGKILL), 0L, 0L, 0L);
   prctl(PR_SET_NAME, "postern-files", 0L, 0L, 0L);
   close_all_but({pipe, report, store});

@@ -164,6 +164,8 @@ TEST(IniReader, ControlBytesAreErrorsWithTheirPlace) {
   EXPECT_NE(only_problem("k = a\x7f\n").what.find("0x7f"), std::string::npos);
   EXPECT_NE(only_problem("k = a\xc2\x9b\n").what.find("0xc29b"), std::string::npos);
   EXPECT_NE(only_problem("k = a\xe2\x80\xae\n").what.find("0xe280ae"), std::string::npos);
+  EXPECT_EQ(only_value("# \xd7\xa9\xe2\x80\x8f\nk = b"), "b") << "a comment from right to left";
+  EXPECT_NE(only_problem("# a\rb\n").what.find("0x0d"), std::string::npos);
   EXPECT_EQ(only_value("k = a\tb"), "a\tb");
   EXPECT_EQ(only_value("k = \xc3\xa9\x9b"), "\xc3\xa9\x9b") << "an old encoding's letter";
 }

@@ -1,6 +1,7 @@
 #include "master/certificates.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -106,6 +107,32 @@ TEST_F(CertificatesTest, ThatChangedMeanwhileAreNoticed) {
   CertificateWatch watch(loop, *this);
   watch.begin();
   EXPECT_TRUE(turn(kLong, [&] { return cert() == second.cert; }));
+}
+
+/// A disk that hangs, or a lack of descriptors, is no line every ten seconds.
+TEST_F(CertificatesTest, ThatCannotBeLookedAtAreToldOfOnce) {
+  load();
+  CertificateWatch watch(loop, *this);
+  watch.begin();
+  turn(io::Milliseconds(50), [] { return false; });
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  log::flush();
+  testing::internal::CaptureStderr();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  turn(io::Milliseconds(200), [] { return false; });
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  log::flush();
+  const std::string told = testing::internal::GetCapturedStderr();
+  const std::string line = "TLS: certificate files: ";
+  const std::size_t at = told.find(line);
+  ASSERT_NE(at, std::string::npos) << told;
+  EXPECT_EQ(told.find(line, at + 1), std::string::npos) << told;
+  const Pem second = make_pem();
+  write("cert.pem", second.cert);
+  write("key.pem", second.key);
+  EXPECT_TRUE(turn(kLong, [&] { return cert() == second.cert; })) << "and it goes on";
 }
 
 TEST_F(CertificatesTest, AreUsedThoughSomethingElseIsAlwaysBeingWritten) {

@@ -109,5 +109,13 @@ TEST_F(FileJobTest, HasNothingOpenOfItsMaker) {
   EXPECT_EQ(text, "closed");
 }
 
+TEST_F(FileJobTest, IsInNoGroupThatSignalsReach) {
+  start([] {
+    return FileJob::Output{WipingBuffer(::getsid(0) == ::getpid() ? "apart" : "with us"), {}};
+  });
+  wait();
+  EXPECT_EQ(text, "apart");
+}
+
 }  // namespace
 }  // namespace postern::master

@@ -54,7 +54,7 @@ Status Dialogue::on_line(std::string_view line, Now now, WipingBuffer& out) {
   const std::string name = fields.front();
   if (!version_seen_) {
     version_seen_ = true;
-    return on_version(fields);
+    return on_version(fields, out);
   }
   const auto command = std::find_if(commands().begin(), commands().end(),
                                     [&name](const Command& c) { return c.name == name; });
@@ -67,12 +67,25 @@ Status Dialogue::on_line(std::string_view line, Now now, WipingBuffer& out) {
   return (this->*command->handler)(fields, now, out);
 }
 
-Status Dialogue::on_version(const Fields& fields) const {
+Status Dialogue::on_version(const Fields& fields, WipingBuffer& out) {
   const bool good =
       fields.size() >= 4 && fields[0] == "VERSION" && fields[1] == "anvil" && fields[2] == "1";
-  if (good) return Done{};
-  return Error{EPROTO,
-               "Anvil client not compatible with this server (mixed old and new binaries?)"};
+  if (!good) {
+    return Error{EPROTO,
+                 "Anvil client not compatible with this server (mixed old and new binaries?)"};
+  }
+  minor_ = number(fields[3]).value_or(0);
+  if (minor_ >= 1) wire::TabLine(out, "VERSION").add("anvil").add(1).add(kMinor).end();
+  return Done{};
+}
+
+/// Who does the arithmetic himself is no auth of ours, or one from before there were levels.
+void Dialogue::complain_of_age() {
+  if (minor_ >= 1 || age_told_) return;
+  age_told_ = true;
+  complaints_.emplace_back(
+      "An auth process of another version counts penalties for failed logins by rules of its own; "
+      "restart Postern");
 }
 
 Status Dialogue::connect(const Fields& fields, Now, WipingBuffer&) {
@@ -165,6 +178,7 @@ Status Dialogue::penalty_inc(const Fields& fields, Now now, WipingBuffer&) {
   if (!checksum || !value || (*value == 0 && *checksum != 0)) {
     return input_error("PENALTY-INC", "Invalid parameters");
   }
+  complain_of_age();
   state_.penalties.set(fields[0], *checksum, static_cast<unsigned>(*value), now.unix_time);
   return Done{};
 }
@@ -172,6 +186,7 @@ Status Dialogue::penalty_inc(const Fields& fields, Now now, WipingBuffer&) {
 Status Dialogue::penalty_set_expire(const Fields& fields, Now, WipingBuffer&) {
   const auto seconds = decimal(fields[0], 1, kMaxLifetime);
   if (!seconds) return input_error("PENALTY-SET-EXPIRE-SECS", "Invalid parameters");
+  complain_of_age();
   state_.penalties.set_lifetime(static_cast<std::int64_t>(*seconds));
   return Done{};
 }

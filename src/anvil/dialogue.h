@@ -10,15 +10,21 @@
 #include "lib/result.h"
 #include "lib/secret.h"
 
-/// Dovecot's anvil protocol 1.0 (spec: master.md 4.1), without I/O.
+/// Dovecot's anvil protocol 1.0 (spec: master.md 4.1), without I/O, and what Postern has added as
+/// 1.1.
 ///
-/// The client begins with `VERSION TAB anvil TAB 1 TAB 0`; then one command a line, fields
+/// The client begins with `VERSION TAB anvil TAB 1 TAB MINOR`; one of minor 1 and later is told
+/// anvil's own version in such a line, before anything else. So each end notices when the other is
+/// older, as anvil stays over a reload that brings new programs. Then one command a line, fields
 /// separated by TABs and tab-escaped:
 ///   CONNECT SESSION IDENT            no reply
 ///   DISCONNECT SESSION IDENT         no reply
 ///   LOOKUP IDENT                     N
 ///   RESERVE SESSION IDENT LIMIT      `1 N` counted, `0 N` not (Postern's; see ConnectCounts)
 ///   CONNECT-DUMP                     lines IDENT SESSION COUNT, an empty line
+///   PENALTY-LEVEL IDENT USER         LEVEL blank LEVEL: for that user, for others (1.1)
+///   PENALTY-FAIL IDENT CHECKSUM USER no reply (1.1)
+///   PENALTY-PASS IDENT USER          no reply (1.1)
 ///   PENALTY-GET IDENT                VALUE blank LAST
 ///   PENALTY-INC IDENT CHECKSUM VALUE no reply
 ///   PENALTY-SET-EXPIRE-SECS N        no reply
@@ -51,6 +57,7 @@ class Dialogue {
   std::vector<std::string>& complaints() noexcept { return complaints_; }
 
   static constexpr std::size_t kMaxLine = 1024;  // bytes, with the line end
+  static constexpr unsigned kMinor = 1;          // of the protocol's version
 
  private:
   using Fields = std::vector<std::string>;
@@ -62,7 +69,8 @@ class Dialogue {
   };
   static const std::vector<Command>& commands();
 
-  Status on_version(const Fields& fields) const;
+  Status on_version(const Fields& fields, WipingBuffer& out);
+  void complain_of_age();
   Status connect(const Fields& fields, Now now, WipingBuffer& out);
   Status disconnect(const Fields& fields, Now now, WipingBuffer& out);
   Status lookup(const Fields& fields, Now now, WipingBuffer& out);
@@ -80,6 +88,8 @@ class Dialogue {
   State& state_;
   Channel channel_;
   bool version_seen_ = false;
+  unsigned minor_ = 0;  // the client's
+  bool age_told_ = false;
   std::vector<std::string> complaints_;
 };
 

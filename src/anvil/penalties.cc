@@ -5,27 +5,39 @@
 namespace postern::anvil {
 
 void Penalties::expire(std::int64_t now) {
-  while (!by_age_.empty()) {
-    const Record& oldest = by_age_.front();
-    // A clock that was set back forgets nobody early.
-    const bool old = now - oldest.penalty.last_update >= lifetime_;
-    if (!old && by_age_.size() <= most_) return;
-    by_ident_.erase(oldest.ident);
-    by_age_.pop_front();
+  // A clock that was set back forgets nobody early.
+  const auto expire_list = [this, now](ByAge& list, std::int64_t lifetime) {
+    while (!list.empty() && now - list.front().penalty.last_update >= lifetime) forget_oldest(list);
+  };
+  expire_list(counted_, kDefaultLifetime);
+  expire_list(told_, lifetime_);
+  while (by_ident_.size() > most_) {
+    const bool told = counted_.empty() ||
+                      (!told_.empty() &&
+                       told_.front().penalty.last_update <= counted_.front().penalty.last_update);
+    forget_oldest(told ? told_ : counted_);
   }
 }
 
+void Penalties::forget_oldest(ByAge& list) {
+  by_ident_.erase(list.front().ident);
+  list.pop_front();
+}
+
 /// The record of `ident`, new if there is none, as the newest.
-Penalties::Record& Penalties::touch(const std::string& ident, std::int64_t now) {
+Penalties::Record& Penalties::touch(const std::string& ident, bool counted, std::int64_t now) {
   auto found = by_ident_.find(ident);
   if (found == by_ident_.end()) {
-    by_age_.push_back({ident, {}, {}, {}});
-    found = by_ident_.emplace(ident, std::prev(by_age_.end())).first;
-  } else {
-    by_age_.splice(by_age_.end(), by_age_, found->second);
+    told_.push_back({ident, {}, {}, {}, false});
+    found = by_ident_.emplace(ident, std::prev(told_.end())).first;
   }
-  found->second->penalty.last_update = now;
-  return *found->second;
+  Record& record = *found->second;
+  ByAge& from = record.counted ? counted_ : told_;
+  record.counted |= counted;
+  ByAge& to = record.counted ? counted_ : told_;
+  to.splice(to.end(), from, found->second);
+  record.penalty.last_update = now;
+  return record;
 }
 
 void Penalties::fade(Penalty& penalty, std::int64_t now) noexcept {
@@ -65,7 +77,7 @@ Penalties::Level Penalties::level(const std::string& ident, std::uint32_t user, 
 
 void Penalties::fail(const std::string& ident, std::uint32_t checksum, std::uint32_t user,
                      std::int64_t now) {
-  Record& record = touch(ident, now);
+  Record& record = touch(ident, true, now);
   // A mail program that repeats an old password is no guesser.
   if (!seen_before(record, checksum)) {
     fade(record.penalty, now);
@@ -80,7 +92,7 @@ void Penalties::fail(const std::string& ident, std::uint32_t checksum, std::uint
 void Penalties::succeed(const std::string& ident, std::uint32_t user, std::int64_t now) {
   // Nothing is held against the address: nothing is to be remembered.
   if (!by_ident_.contains(ident)) return;
-  Record& record = touch(ident, now);
+  Record& record = touch(ident, false, now);
   std::erase(record.users, user);
   if (record.users.size() >= kMostUsers) record.users.erase(record.users.begin());
   record.users.push_back(user);
@@ -95,7 +107,7 @@ Penalty Penalties::get(const std::string& ident, std::int64_t now) {
 
 void Penalties::set(const std::string& ident, std::uint32_t checksum, unsigned value,
                     std::int64_t now) {
-  Record& record = touch(ident, now);
+  Record& record = touch(ident, false, now);
   if (seen_before(record, checksum)) {
     record.penalty.value = value > 0 ? value - 1 : 0;
   } else {

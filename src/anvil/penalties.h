@@ -16,7 +16,8 @@
 /// one off. A good login leaves the level as it is, or an attacker with an account of his own could
 /// take it back between two guesses; but its user is known here from then on and the level is not
 /// for him, until a guess at his password comes from here. So whoever shares an address with an
-/// attacker pays once.
+/// attacker pays once. (That he is known must show only when his password is right: auth's
+/// business, too.)
 namespace postern::anvil {
 
 struct Penalty {
@@ -30,8 +31,9 @@ class Penalties {
   static constexpr unsigned kMaxValue = 65535;
   static constexpr unsigned kMaxLevel = 4;
   static constexpr std::int64_t kFade = 900;  // seconds after which a level less remains
-  static constexpr std::int64_t kDefaultLifetime = 3600;
-  static constexpr std::size_t kMostUsers = 32;  // known at an address; the first known goes first
+  static constexpr std::int64_t kDefaultLifetime = 3600;  // also of what fail() has counted
+  /// Known at an address; who has not logged in the longest goes first.
+  static constexpr std::size_t kMostUsers = 256;
 
   /// @param most  idents there may be; the longest untouched goes first
   explicit Penalties(std::size_t most = 500'000) : most_(most) {}
@@ -56,7 +58,8 @@ class Penalties {
   /// new guess: then it is one less and the time stays.
   /// @param checksum  of the password; 0: none, always counts
   void set(const std::string& ident, std::uint32_t checksum, unsigned value, std::int64_t now);
-  /// How long after its last update an ident is forgotten.
+  /// How long after its last update an ident is forgotten that only set() has counted: what others
+  /// ask for shortens no penalty that fail() made.
   void set_lifetime(std::int64_t seconds) noexcept { lifetime_ = seconds; }
   std::int64_t lifetime() const noexcept { return lifetime_; }
 
@@ -64,20 +67,28 @@ class Penalties {
   template <class Visit>
   void for_each(std::int64_t now, Visit visit) {
     expire(now);
-    for (const Record& record : by_age_) visit(record.ident, record.penalty);
+    auto told = told_.begin();
+    for (const Record& record : counted_) {
+      for (; told != told_.end() && told->penalty.last_update <= record.penalty.last_update; ++told)
+        visit(told->ident, told->penalty);
+      visit(record.ident, record.penalty);
+    }
+    for (; told != told_.end(); ++told) visit(told->ident, told->penalty);
   }
-  std::size_t size() const noexcept { return by_age_.size(); }
+  std::size_t size() const noexcept { return by_ident_.size(); }
 
  private:
   struct Record {
     std::string ident;
     Penalty penalty;
     std::array<std::uint32_t, 10> checksums{};  // newest first; 0: none
-    std::vector<std::uint32_t> users;           // who are known here
+    std::vector<std::uint32_t> users;           // who are known here, the latest login last
+    bool counted = false;                       // by fail(): in counted_, else in told_
   };
   using ByAge = std::list<Record>;
 
-  Record& touch(const std::string& ident, std::int64_t now);
+  Record& touch(const std::string& ident, bool counted, std::int64_t now);
+  void forget_oldest(ByAge& list);
   static void fade(Penalty& penalty, std::int64_t now) noexcept;
   /// @return true: it is among the last ten, and is the newest of them now
   static bool seen_before(Record& record, std::uint32_t checksum) noexcept;
@@ -85,7 +96,7 @@ class Penalties {
   void expire(std::int64_t now);
 
   std::size_t most_;
-  ByAge by_age_;
+  ByAge counted_, told_;  // oldest update first
   std::unordered_map<std::string, ByAge::iterator> by_ident_;
   std::int64_t lifetime_ = kDefaultLifetime;
 };

@@ -40,23 +40,25 @@ void AnvilClient::start() {
       warned_ = true;
       return arm(kReconnect);
     }
-    warned_ = false;
+    version_known_ = false;
     io::LineStream::Owner& owner = *this;
     stream_ = std::make_unique<io::LineStream>(service_.loop(), std::move(answer.value()),
                                                kMaxAnvilLine, owner);
-    stream_->send("VERSION\tanvil\t1\t0\n");
+    stream_->send("VERSION\tanvil\t1\t1\n");
+    arm(kAnswerLimit);
   });
 }
 
 void AnvilClient::on_tick() noexcept {
   if (!stream_) return start();
+  if (!version_known_) return lost();
   if (questions_.empty()) return;
   if (service_.loop().now() - questions_.front().asked >= kAnswerLimit) return lost();
   arm(kAnswerLimit);
 }
 
 std::uint64_t AnvilClient::penalty(const IpAddress& ip, std::uint32_t user,
-                                   std::function<void(unsigned)> call) {
+                                   std::function<void(PenaltyLevels)> call) {
   const std::uint64_t id = ++next_;
   const IpAddress key = penalty_key(ip);
   questions_.push_back({id, std::move(call), service_.loop().now(), key});
@@ -97,7 +99,15 @@ void AnvilClient::cancel(std::uint64_t id) noexcept {
 }
 
 void AnvilClient::on_line(io::LineStream& /*stream*/, std::string_view line) {
-  if (line.starts_with("VERSION\t")) return;
+  if (!version_known_) {
+    // From 1.0 on there were commands only; levels came with 1.1.
+    const std::vector<std::string_view> version = words(line, "\t");
+    version_known_ = version.size() >= 4 && version[0] == "VERSION" && version[1] == "anvil" &&
+                     version[2] == "1" && decimal(version[3], 1, UINT32_MAX);
+    if (!version_known_) return lost();
+    warned_ = false;
+    return;
+  }
   if (questions_.empty()) return lost();
   const Question question = std::move(questions_.front());
   questions_.pop_front();
@@ -106,7 +116,8 @@ void AnvilClient::on_line(io::LineStream& /*stream*/, std::string_view line) {
   const auto of_address = decimal(parts.size() < 2 ? "" : parts[1], 0, 1000);
   if (of_address == 0U && !question.raised) clean_.add(question.key, service_.loop().now());
   if (!question.call) return;
-  question.call(static_cast<unsigned>(level.value_or(0)));
+  question.call(
+      {static_cast<unsigned>(level.value_or(0)), static_cast<unsigned>(of_address.value_or(0))});
 }
 
 void AnvilClient::on_closed(io::LineStream& /*stream*/) {
@@ -115,8 +126,13 @@ void AnvilClient::on_closed(io::LineStream& /*stream*/) {
 
 void AnvilClient::lost() {
   if (!stream_) return;
-  if (!warned_)
+  if (!warned_ && version_known_)
     log::warning("The connection to anvil was lost; there are no penalties for failed logins");
+  // It stays over a reload, and one from before does not say its version.
+  if (!warned_ && !version_known_)
+    log::error(
+        "anvil is older than this auth process, or does not answer; there are no penalties for "
+        "failed logins: restart Postern, a reload does not replace anvil");
   warned_ = true;
   stream_->close();
   service_.loop().retire(std::move(stream_));
@@ -124,7 +140,7 @@ void AnvilClient::lost() {
   unanswered.swap(questions_);
   arm(kReconnect);
   for (const Question& question : unanswered) {
-    if (question.call) question.call(0);
+    if (question.call) question.call({});
   }
 }
 

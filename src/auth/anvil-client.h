@@ -25,10 +25,10 @@ class AnvilClient final : private io::LineStream::Owner {
 
   void start();
   bool connected() const noexcept { return stream_ != nullptr; }
-  /// What is held against an address (IPv6: its /48) when that user logs in; 0 when anvil does not
-  /// say so soon.
+  /// What is held against an address (IPv6: its /48) when that user logs in; zeros when anvil does
+  /// not say so soon.
   std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
-                        std::function<void(unsigned)> call);
+                        std::function<void(PenaltyLevels)> call);
   /// True if anvil said just now that the address has none: no need to ask.
   bool known_clean(const IpAddress& ip) const;
   void raise(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user);
@@ -38,7 +38,7 @@ class AnvilClient final : private io::LineStream::Owner {
  private:
   struct Question {
     std::uint64_t id = 0;
-    std::function<void(unsigned)> call;  // empty: cancelled
+    std::function<void(PenaltyLevels)> call;  // empty: cancelled
     TimePoint asked;
     IpAddress key;
     bool raised = false;  // since: the answer is old
@@ -57,6 +57,7 @@ class AnvilClient final : private io::LineStream::Owner {
   io::Timer timer_;
   bool timer_started_ = false;
   bool warned_ = false;
+  bool version_known_ = false;  // of this connection's anvil
 };
 
 }  // namespace postern::auth

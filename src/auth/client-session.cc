@@ -296,19 +296,23 @@ void ClientSession::wait_for_penalty(Exchange& exchange) {
   exchange.user = user_key(exchange.request->user());
   if (environment_.known_without_penalty(properties.rip)) return check(exchange);
   exchange.phase = Phase::penalty;
-  exchange.timer =
-      environment_.penalty(properties.rip, exchange.user,
-                           [this, id = exchange.id](unsigned level) { on_penalty(id, level); });
+  exchange.timer = environment_.penalty(
+      properties.rip, exchange.user,
+      [this, id = exchange.id](PenaltyLevels levels) { on_penalty(id, levels); });
 }
 
-void ClientSession::on_penalty(std::uint32_t id, unsigned level) {
+void ClientSession::on_penalty(std::uint32_t id, PenaltyLevels levels) {
   Exchange& exchange = exchanges_.at(id);
   exchange.timer = 0;
-  exchange.penalised = level > 0;
-  Milliseconds wait = std::chrono::seconds(penalty_seconds(level));
+  exchange.penalised = levels.address > 0;
+  Milliseconds most = std::chrono::seconds(penalty_seconds(levels.address));
   if (minor_ < 2 && exchange.request->properties().service == "smtp") {
-    wait = std::min(wait, kMaxSmtpWait - exchange.request->settings().auth_failure_delay);
+    most = std::min(most, kMaxSmtpWait - exchange.request->settings().auth_failure_delay);
   }
+  most = std::max(most, Milliseconds(0));
+  const Milliseconds wait =
+      std::min<Milliseconds>(most, std::chrono::seconds(penalty_seconds(levels.user)));
+  exchange.spared = most - wait;
   if (wait <= Milliseconds(0)) return check(exchange);
   exchange.waited = wait;
   exchange.timer = environment_.after(wait, [this, id] {
@@ -377,7 +381,10 @@ void ClientSession::fail(Exchange& exchange, PassdbResult result) {
   exchange.request->log_failure(result);
   exchange.phase = Phase::failed;
   failures_[exchange.id] = result;
-  const Milliseconds wait = no_delay ? Milliseconds(0) : failure_wait(exchange, internal);
+  Milliseconds wait = no_delay ? Milliseconds(0) : failure_wait(exchange, internal);
+  // Who is known at a penalised address is served at once, but only if he is right: else the clock
+  // would tell who has logged in from there, and so who exists.
+  wait = std::max(wait, Milliseconds(0)) + exchange.spared;
   if (wait <= Milliseconds(0)) return send_failure(exchange.id);
   exchange.timer = environment_.after(wait, [this, id = exchange.id] {
     exchanges_.at(id).timer = 0;

@@ -60,8 +60,9 @@ class ClientSession final : public LineSession, private Request::Owner {
     TimePoint began;
     TimePoint deadline;
     std::uint32_t user = 0;  // user_key() of who is asked for; 0: it did not come so far
-    bool penalised = false;
+    bool penalised = false;  // its address is
     Milliseconds waited{0};  // for the penalty
+    Milliseconds spared{0};  // of what others wait before they are looked at
     std::uint64_t timer = 0;
   };
 
@@ -72,7 +73,7 @@ class ClientSession final : public LineSession, private Request::Owner {
   void step(Exchange& exchange, std::optional<std::string_view> response);
   void verify(Exchange& exchange);
   void wait_for_penalty(Exchange& exchange);
-  void on_penalty(std::uint32_t id, unsigned level);
+  void on_penalty(std::uint32_t id, PenaltyLevels levels);
   void check(Exchange& exchange);
   void send_continue(Exchange& exchange, std::string_view challenge);
   /// Wrong, refused or impossible: answers after the failure delay.

@@ -27,6 +27,12 @@ struct HashJob {
   std::string client;  // whose turn it takes: the client's address
 };
 
+/// What is held against an address: levels, see anvil/penalties.h.
+struct PenaltyLevels {
+  unsigned user = 0;     // when that user logs in
+  unsigned address = 0;  // when somebody does who is not known there; never less
+};
+
 /// Anything that may have to die in the middle of its own callback.
 class Retirable {
  public:
@@ -53,15 +59,15 @@ class Environment {
                                 std::function<void(Result<std::vector<IpAddress>>)> call) = 0;
   // Penalties (anvil/penalties.h says how they come and go).
   virtual bool counts_penalties() const noexcept = 0;
-  /// What is held against an address when that user logs in: a level, 0 if nobody counts them.
+  /// What is held against an address when that user logs in; zeros if nobody counts it.
   /// @param user  user_key() of the name
   virtual std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
-                                std::function<void(unsigned)> call) = 0;
-  /// True if the answer of penalty() would be 0 for certain, whoever the user.
+                                std::function<void(PenaltyLevels)> call) = 0;
+  /// True if the answer of penalty() would be zeros for certain, whoever the user.
   virtual bool known_without_penalty(const IpAddress& ip) const = 0;
   /// A login failed. @param checksum  guess_key() of what was tried; 0: each try counts
   virtual void raise_penalty(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user) = 0;
-  /// A login that penalty() had something against was right all the same.
+  /// A login was right from an address that penalty() had something against.
   virtual void forgive(const IpAddress& ip, std::uint32_t user) = 0;
   /// Of anything above; unknown and used numbers are ignored.
   virtual void cancel(std::uint64_t id) noexcept = 0;

@@ -88,7 +88,7 @@ bool LoopEnvironment::counts_penalties() const noexcept {
 }
 
 std::uint64_t LoopEnvironment::penalty(const IpAddress& ip, std::uint32_t user,
-                                       std::function<void(unsigned)> call) {
+                                       std::function<void(PenaltyLevels)> call) {
   return (anvil_.penalty(ip, user, std::move(call)) << kKindBits) | penalty_question;
 }
 

@@ -32,7 +32,7 @@ class LoopEnvironment final : public Environment {
                         std::function<void(Result<std::vector<IpAddress>>)> call) override;
   bool counts_penalties() const noexcept override;
   std::uint64_t penalty(const IpAddress& ip, std::uint32_t user,
-                        std::function<void(unsigned)> call) override;
+                        std::function<void(PenaltyLevels)> call) override;
   bool known_without_penalty(const IpAddress& ip) const override;
   void raise_penalty(const IpAddress& ip, std::uint32_t checksum, std::uint32_t user) override;
   void forgive(const IpAddress& ip, std::uint32_t user) override;

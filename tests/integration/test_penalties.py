@@ -1,9 +1,70 @@
 """What guessing costs, as anvil tells it: no test here measures time."""
+import os
+import signal
 import socket
+import threading
+import time
 
 from harness.imap import Imap
 from harness.procs import wait_for
 from test_haproxy import BALANCER, Behind
+
+
+class OldAnvil:
+    """In place of Postern's: from before there were levels. Says nothing unasked, knows no new command."""
+
+    def __init__(self, postern):
+        path = postern.run / "anvil"
+        path.unlink()
+        self.heard = b""
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        os.chmod(path, 0o666)
+        self.listener.listen(5)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            with peer:
+                while (data := peer.recv(4096)) and b"PENALTY-LEVEL" not in data:
+                    self.heard += data
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_an_anvil_that_is_older_than_auth_is_told_of_T_NET_09(postern, user):
+    name, password = user()
+    postern.start()
+    old = OldAnvil(postern)
+    try:
+        os.kill(postern.pids("auth")[0], signal.SIGKILL)
+        postern.wait_log("auth: Error: anvil is older than this auth process, or does not answer; there are no penalties")
+        assert b"VERSION\tanvil\t1\t1\n" in old.heard
+        with Imap(postern.port) as client:
+            assert client.login(name, password).startswith("OK ")
+    finally:
+        old.close()
+
+
+def test_an_auth_that_is_older_than_anvil_is_told_of_and_shortens_nothing_T_NET_09(postern, user):
+    name, password = user()
+    postern.start()
+    with Imap(postern.port) as client:
+        assert guess(client, name, "wrong-once-7a")
+    wait_for("the penalty", lambda: penalties(postern).get("127.0.0.1") == 1)
+    with socket.socket(socket.AF_UNIX) as anvil:
+        anvil.settimeout(10)
+        anvil.connect(str(postern.run / "anvil"))
+        anvil.sendall(b"VERSION\tanvil\t1\t0\nPENALTY-SET-EXPIRE-SECS\t1\n")
+        postern.wait_log("anvil: Error: An auth process of another version counts penalties .* restart Postern")
+    time.sleep(1.5)  # more than the second it asked for
+    assert penalties(postern)["127.0.0.1"] == 1
 
 
 def penalties(postern):

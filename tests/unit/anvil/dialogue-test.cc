@@ -16,7 +16,7 @@ class DialogueTest : public ::testing::Test {
 
   void SetUp() override {
     EXPECT_EQ(say(one, "VERSION\tanvil\t1\t0"), "");
-    EXPECT_EQ(say(two, "VERSION\tanvil\t1\t3\textra"), "");
+    EXPECT_EQ(say(two, "VERSION\tanvil\t1\t3\textra"), "VERSION\tanvil\t1\t1\n");
   }
   /// The reply, or "error: " and the text.
   std::string say(Dialogue& dialogue, std::string_view line) {
@@ -68,6 +68,19 @@ TEST_F(DialogueTest, KeepsPenalties) {
             "192.0.2.1\t1\t1000000\t1000000\n192.0.2.2\t65535\t1000010\t1000010\n\n");
   EXPECT_EQ(say(two, "PENALTY-SET-EXPIRE-SECS\t5"), "");
   EXPECT_EQ(say(two, "PENALTY-DUMP"), "192.0.2.2\t65535\t1000010\t1000010\n\n");
+}
+
+TEST_F(DialogueTest, AnAuthOfAnotherVersionIsComplainedAboutOnceAndShortensNoLevel_T_NET_09) {
+  EXPECT_EQ(say(two, "PENALTY-FAIL\tip\t1\t7"), "");
+  EXPECT_EQ(say(one, "PENALTY-SET-EXPIRE-SECS\t29"), "");
+  EXPECT_EQ(say(one, "PENALTY-INC\tother\t1\t1"), "");
+  EXPECT_EQ(one.complaints(),
+            (std::vector<std::string>{"An auth process of another version counts penalties for "
+                                      "failed logins by rules of its own; restart Postern"}));
+  now.unix_time += 30;
+  EXPECT_EQ(say(two, "PENALTY-LEVEL\tip\t7"), "1 1\n");
+  EXPECT_EQ(say(two, "PENALTY-INC\tother\t1\t1"), "");
+  EXPECT_TRUE(two.complaints().empty());
 }
 
 TEST_F(DialogueTest, KeepsLevelsAndWhoIsKnown_T_NET_09) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
 
 namespace postern::anvil {
 namespace {
@@ -153,6 +154,51 @@ TEST_F(PenaltiesTest, TheUsersKnownAtAnAddressAreBounded_T_NET_09) {
   EXPECT_EQ(penalties.level("ip", 101, now).user, 0U);
   penalties.succeed("ip", 101, now);  // known already: takes no other's place
   EXPECT_EQ(penalties.level("ip", 102, now).user, 0U);
+  penalties.succeed("ip", 7, now);
+  EXPECT_EQ(penalties.level("ip", 101, now).user, 0U) << "was here lately";
+  EXPECT_EQ(penalties.level("ip", 102, now).user, 1U) << "was not";
+}
+
+TEST_F(PenaltiesTest, AnOfficeOfTwoHundredPaysOnce_T_NET_09) {
+  for (std::uint32_t guess = 1; guess <= 4; ++guess) penalties.fail("nat", guess, kAlice, now);
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint32_t user = 100; user < 300; ++user) {
+      EXPECT_EQ(penalties.level("nat", user, now).user, round == 0 ? 4U : 0U) << user;
+      penalties.succeed("nat", user, now);
+    }
+  }
+}
+
+TEST_F(PenaltiesTest, ALifetimeThatOthersSetShortensNoLevel_T_NET_09) {
+  penalties.set("told", 1, 5, now);
+  penalties.fail("counted", 1, kAlice, now);
+  penalties.set("both", 1, 5, now);
+  penalties.fail("both", 2, kAlice, now);
+  penalties.set("both", 3, 3, now);
+  penalties.set_lifetime(29);
+  EXPECT_EQ(penalties.get("told", now + 29).value, 0U);
+  EXPECT_EQ(penalties.level("counted", kAlice, now + 29).user, 1U);
+  EXPECT_EQ(penalties.get("both", now + 29).value, 3U);
+  EXPECT_EQ(penalties.size(), 2U);
+  penalties.set_lifetime(7200);
+  EXPECT_EQ(penalties.get("both", now + 3600).value, 0U);
+}
+
+TEST_F(PenaltiesTest, BothKindsShareTheRoomAndAreShownByAge) {
+  Penalties small(3);
+  small.set("a", 1, 1, now);
+  small.fail("b", 1, kAlice, now + 1);
+  small.set("c", 1, 1, now + 2);
+  const auto shown = [&small, this] {
+    std::string out;
+    small.for_each(now + 9, [&out](const std::string& ident, const Penalty&) { out += ident; });
+    return out;
+  };
+  EXPECT_EQ(shown(), "abc");
+  small.fail("d", 1, kAlice, now + 3);
+  EXPECT_EQ(shown(), "bcd");
+  small.set("e", 1, 1, now + 4);
+  EXPECT_EQ(shown(), "cde");
 }
 
 TEST_F(PenaltiesTest, ASuccessWhereNothingIsHeldAgainstAnybodyTakesNoRoom) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -15,12 +16,13 @@ class FakeEnvironment final : public Environment {
   TimePoint time{std::chrono::hours(1000)};
   std::int64_t wall = 1'700'000'000;
   std::map<std::string, std::vector<IpAddress>> hosts;
-  std::vector<std::string> lines;  // "Info: text"
-  std::vector<HashJob> jobs;       // all comparisons asked for
-  bool hold_hashes = false;        // leave them unanswered
-  bool fail_hashes = false;        // as if no worker could be reached
-  Milliseconds hash_time{0};       // of each comparison
-  unsigned penalty_value = 0;
+  std::vector<std::string> lines;      // "Info: text"
+  std::vector<HashJob> jobs;           // all comparisons asked for
+  bool hold_hashes = false;            // leave them unanswered
+  bool fail_hashes = false;            // as if no worker could be reached
+  Milliseconds hash_time{0};           // of each comparison
+  unsigned penalty_value = 0;          // of the address
+  std::vector<std::uint32_t> not_for;  // user_key() of those it is not for
   bool penalties = false;
   bool known_clean = false;
   struct Raise {
@@ -59,9 +61,11 @@ class FakeEnvironment final : public Environment {
   }
   bool counts_penalties() const noexcept override { return penalties; }
   std::uint64_t penalty(const IpAddress& /*ip*/, std::uint32_t user,
-                        std::function<void(unsigned)> call) override {
+                        std::function<void(PenaltyLevels)> call) override {
     asked.push_back(user);
-    return add(time, [call = std::move(call), value = penalty_value] { call(value); });
+    const bool known = std::find(not_for.begin(), not_for.end(), user) != not_for.end();
+    const PenaltyLevels levels{known ? 0 : penalty_value, penalty_value};
+    return add(time, [call = std::move(call), levels] { call(levels); });
   }
   bool known_without_penalty(const IpAddress& /*ip*/) const override { return known_clean; }
   void raise_penalty(const IpAddress& /*ip*/, std::uint32_t checksum, std::uint32_t user) override {

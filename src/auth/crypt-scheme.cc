@@ -17,6 +17,7 @@
 namespace postern::auth {
 namespace {
 
+constexpr std::size_t kShortestHash = 13;
 constexpr std::uint64_t kMaxShaRounds = 5'000'000;
 constexpr std::uint64_t kMaxBcryptCost = 16;
 constexpr std::uint64_t kMaxMemoryKiB = std::uint64_t{256} * 1024;  // of one comparison
@@ -139,8 +140,10 @@ VerifyResult verify_crypt(const PasswordScheme& scheme, std::string_view stored,
                           std::string_view password) {
   if (stored.empty() || stored.starts_with('*') || stored.starts_with('!'))
     return {Verdict::mismatch, {}};
-  // Shorter than any hash libcrypt makes: plaintext that was left without a scheme.
-  if (stored.size() < 13) return {Verdict::mismatch, {}};
+  // Shorter than any hash libcrypt makes: the beginning of one, or plaintext that was left without
+  // a scheme.
+  if (stored.size() < kShortestHash && stored.starts_with('$')) return broken(scheme, "is no hash");
+  if (stored.size() < kShortestHash) return {Verdict::mismatch, {}};
   if (!right_kind(scheme.name, stored)) return broken(scheme, "is of another kind");
   const std::string_view too_much = over_budget(stored);
   if (!too_much.empty()) return broken(scheme, too_much);
@@ -156,7 +159,7 @@ VerifyResult verify_crypt(const PasswordScheme& scheme, std::string_view stored,
       ::crypt_rn(phrase.reveal().data(), setting.c_str(), data.get(), sizeof(crypt_data));
   if (hash == nullptr) {
     if (errno == ENOMEM) return {Verdict::failed, "crypt() failed: out of memory"};
-    return {Verdict::mismatch, {}};
+    return broken(scheme, "is no hash");
   }
   return {equal_in_constant_time(hash, stored) ? Verdict::match : Verdict::mismatch, {}};
 }
@@ -194,12 +197,17 @@ std::optional<ArgonCost> argon_cost(std::string_view stored) {
   return cost;
 }
 
+bool argon_too_big(const ArgonCost& cost) noexcept {
+  return cost.memory > kMaxMemoryKiB || cost.lanes > 64 ||
+         cost.memory * cost.passes > kMaxArgonWork;
+}
+
 }  // namespace
 
 /// A microsecond for each KiB of each pass.
 std::uint64_t argon2_work(std::string_view stored) {
   const auto cost = argon_cost(stored);
-  return cost ? 1 + std::min(cost->memory * cost->passes, kMaxArgonWork) : 1;
+  return cost && !argon_too_big(*cost) ? 1 + cost->memory * cost->passes : 1;
 }
 
 std::uint64_t pbkdf2_work(std::string_view stored) {
@@ -221,10 +229,7 @@ VerifyResult verify_argon2(const PasswordScheme& scheme, std::string_view stored
   }
   const auto cost = argon_cost(stored);
   if (!cost) return broken(scheme, "has no cost parameters");
-  if (cost->memory > kMaxMemoryKiB || cost->lanes > 64 ||
-      cost->memory * cost->passes > kMaxArgonWork) {
-    return broken(scheme, "asks for too much memory or time");
-  }
+  if (argon_too_big(*cost)) return broken(scheme, "asks for too much memory or time");
   const std::string encoded(stored);
   const int rc = argon2_verify(encoded.c_str(), password.data(), password.size(), type);
   if (rc == ARGON2_OK) return {Verdict::match, {}};

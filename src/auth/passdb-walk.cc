@@ -60,6 +60,7 @@ void Request::next_passdb() {
     asked_any_ = true;
     before_ = state_.copy();
     stored_.reset();
+    costlier_.reset();
     check_failed_ = failed_by_field_ = unacceptable_ = busy_ = false;
     log_debug(db->name, "Performing passdb lookup");
     if (!set_fields(db->default_fields)) return end_passdb(PassdbResult::internal);
@@ -120,22 +121,48 @@ void Request::on_answer(const DbAnswer& answer) {
   }
   if (passdb_->deny) {
     log_info(passdb_->name, "User found from deny passdb");
-    return end_passdb(PassdbResult::ok);
+    return end_padded(PassdbResult::ok, 0);
   }
   if (authenticated_) return end_passdb(PassdbResult::ok);
   check_password();
 }
 
-/// An unknown name takes as long as a known one whose hash is slow.
 void Request::on_unknown() {
   log_info(passdb_->name, "unknown user" + given_password());
-  if (mode_ == Mode::verify && !proof_ && !passdb_->deny && !authenticated_ && passdb_->sample) {
-    StoredPassword like;
-    like.scheme = passdb_->sample->scheme;
-    like.data = passdb_->sample->data.copy();
-    return compare(std::move(like), true);
+  if (passdb_->deny) return end_passdb(PassdbResult::unknown);
+  end_padded(PassdbResult::unknown, 0);
+}
+
+/// Ends with `result`, but not before as much has been computed as for others: no clock tells an
+/// unknown name, or a row without a hash that can be right, from a wrong password.
+/// @param work  what has been spent on hashing, see PasswordScheme::work. If it is more than half
+///              of the costliest hash nothing is added, which would make the difference greater
+void Request::end_padded(PassdbResult result, std::uint64_t work) {
+  if (mode_ != Mode::verify || proof_ || authenticated_) return end_passdb(result);
+  const StoredPassword* like = costliest();
+  if (like == nullptr || work > like->scheme->work(like->data.reveal()) / 2) {
+    return end_passdb(result);
   }
-  end_passdb(PassdbResult::unknown);
+  StoredPassword dummy;
+  dummy.scheme = like->scheme;
+  dummy.data = like->data.copy();
+  compare(std::move(dummy), result);
+}
+
+/// The costliest hash the database has shown. A deny passdb has none: its users are to look like
+/// those of the passdbs behind it.
+const StoredPassword* Request::costliest() const {
+  if (!passdb_->deny) return passdb_->sample ? &*passdb_->sample : nullptr;
+  const StoredPassword* most = nullptr;
+  std::uint64_t work = 0;
+  for (const Passdb* db : in_masters_ ? context_.databases.masters : context_.databases.passdbs) {
+    if (!db->sample) continue;
+    const std::uint64_t its = db->sample->scheme->work(db->sample->data.reveal());
+    if (its <= work) continue;
+    most = &*db->sample;
+    work = its;
+  }
+  return most;
 }
 
 void Request::check_password() {
@@ -153,8 +180,8 @@ void Request::check_password() {
   }
   if (!stored_) {
     log_info(passdb_->name, "No password returned (and no nopassword)");
-    return end_passdb(mode_ == Mode::lookup ? PassdbResult::no_credentials
-                                            : PassdbResult::mismatch);
+    if (mode_ == Mode::lookup) return end_passdb(PassdbResult::no_credentials);
+    return end_padded(PassdbResult::mismatch, 0);
   }
   StoredPassword stored;
   WipingBuffer text;
@@ -168,24 +195,35 @@ void Request::check_password() {
       split_stored(text.view(), passdb_->database->default_scheme(), stored);
   if (!problem.empty()) {
     log_error(passdb_->name, problem);
-    return end_passdb(mode_ == Mode::lookup ? PassdbResult::no_credentials
-                                            : PassdbResult::mismatch);
+    if (mode_ == Mode::lookup) return end_passdb(PassdbResult::no_credentials);
+    return end_padded(PassdbResult::mismatch, 0);
   }
   if (mode_ == Mode::lookup) return end_passdb(PassdbResult::ok);
   if (proof_) return check_proof(stored);
-  remember_costliest(stored);
-  compare(std::move(stored), false);
+  note_costlier(stored);
+  compare(std::move(stored), std::nullopt);
 }
 
 /// What an unknown user's password is compared with later: the hash that takes the longest, so that
-/// no known one is told from him by taking longer.
-void Request::remember_costliest(const StoredPassword& stored) {
+/// no known one is told from him by taking longer. It becomes the sample only once it has run: a
+/// row that asks for much and is refused would cost the unknown nothing.
+void Request::note_costlier(const StoredPassword& stored) {
+  if (!can_be_password(password_.reveal())) return;  // mismatches without work
   const std::uint64_t work = stored.scheme->work(stored.data.reveal());
-  std::optional<StoredPassword>& sample = passdb_->sample;
+  const std::optional<StoredPassword>& sample = passdb_->sample;
   if (work == 0 || (sample && sample->scheme->work(sample->data.reveal()) >= work)) return;
-  sample.emplace();
-  sample->scheme = stored.scheme;
-  sample->data = stored.data.copy();
+  costlier_.emplace();
+  costlier_->scheme = stored.scheme;
+  costlier_->data = stored.data.copy();
+}
+
+/// The comparison ran to its end. Another request may have shown a costlier one meanwhile.
+void Request::remember_costlier() {
+  if (!costlier_) return;
+  std::optional<StoredPassword>& sample = passdb_->sample;
+  const std::uint64_t work = costlier_->scheme->work(costlier_->data.reveal());
+  if (!sample || sample->scheme->work(sample->data.reveal()) < work) sample = std::move(costlier_);
+  costlier_.reset();
 }
 
 void Request::check_proof(const StoredPassword& stored) {
@@ -196,39 +234,43 @@ void Request::check_proof(const StoredPassword& stored) {
   }
   // As with passwords: an empty one is nobody's.
   const bool right = !stored.data.empty() && proof_->matches(stored.data.reveal());
-  on_compared({right ? Verdict::match : Verdict::mismatch, {}}, false);
+  on_compared({right ? Verdict::match : Verdict::mismatch, {}}, 0, std::nullopt);
 }
 
-/// @param for_show  the result does not matter: the user is unknown
-void Request::compare(StoredPassword stored, bool for_show) {
-  if (stored.scheme->work(stored.data.reveal()) == 0) {
+/// @param instead  what it ends with whatever comes out: the comparison is for show
+void Request::compare(StoredPassword stored, std::optional<PassdbResult> instead) {
+  const std::uint64_t work = stored.scheme->work(stored.data.reveal());
+  if (work == 0) {
     VerifyResult result = verify_password(*stored.scheme, stored.data.reveal(), password_.reveal());
-    return on_compared(result, for_show);
+    return on_compared(result, work, instead);
   }
   HashJob job;
   job.scheme = stored.scheme;
   job.stored = std::move(stored.data);
   job.password = password_.copy();
   job.client = properties_.rip.text();
-  waiting_ =
-      context_.environment.verify(std::move(job), [this, for_show](const VerifyResult& result) {
-        waiting_ = 0;
-        on_compared(result, for_show);
-      });
+  waiting_ = context_.environment.verify(std::move(job),
+                                         [this, work, instead](const VerifyResult& result) {
+                                           waiting_ = 0;
+                                           on_compared(result, work, instead);
+                                         });
 }
 
-void Request::on_compared(const VerifyResult& result, bool for_show) {
+void Request::on_compared(const VerifyResult& result, std::uint64_t work,
+                          std::optional<PassdbResult> instead) {
   // Nor is an unknown user told by there being no worker for him.
-  if (for_show && result.verdict != Verdict::failed) return end_passdb(PassdbResult::unknown);
+  if (instead && result.verdict != Verdict::failed) return end_passdb(*instead);
+  const bool ran = result.verdict == Verdict::match || result.verdict == Verdict::mismatch;
+  if (ran) remember_costlier();
   switch (result.verdict) {
     case Verdict::match:
       return end_passdb(PassdbResult::ok);
     case Verdict::mismatch:
       log_info(passdb_->name, "Password mismatch" + given_password());
-      return end_passdb(PassdbResult::mismatch);
+      return end_padded(PassdbResult::mismatch, work);
     case Verdict::broken:
       log_error(passdb_->name, "Invalid password in passdb: " + result.text);
-      return end_passdb(PassdbResult::mismatch);
+      return end_padded(PassdbResult::mismatch, 0);
     case Verdict::failed:
       log_error(passdb_->name, "Password could not be verified: " + result.text);
       return end_passdb(PassdbResult::internal);

@@ -175,11 +175,13 @@ std::string split_stored(std::string_view stored, std::string_view default_schem
   return decode(encoding.value_or(out.scheme->encoding), out.scheme->name, stored, out);
 }
 
+bool can_be_password(std::string_view password) noexcept {
+  return password.size() <= kMaxPassword && password.find('\0') == std::string_view::npos;
+}
+
 VerifyResult verify_password(const PasswordScheme& scheme, std::string_view stored,
                              std::string_view password) {
-  if (password.size() > kMaxPassword || password.find('\0') != std::string_view::npos) {
-    return {Verdict::mismatch, {}};
-  }
+  if (!can_be_password(password)) return {Verdict::mismatch, {}};
   return scheme.verify(scheme, stored, password);
 }
 

@@ -60,6 +60,9 @@ struct StoredPassword {
 std::string split_stored(std::string_view stored, std::string_view default_scheme,
                          StoredPassword& out);
 
+/// Whether it can be anybody's: not over kMaxPassword, and no NUL in it.
+bool can_be_password(std::string_view password) noexcept;
+
 /// Compares. A password over kMaxPassword or with a NUL in it is a mismatch without work.
 VerifyResult verify_password(const PasswordScheme& scheme, std::string_view stored,
                              std::string_view password);

@@ -181,10 +181,14 @@ class Request final : public Retirable {
   void on_answer(const DbAnswer& answer);
   void on_unknown();
   void check_password();
-  void remember_costliest(const StoredPassword& stored);
+  void note_costlier(const StoredPassword& stored);
+  void remember_costlier();
+  const StoredPassword* costliest() const;
   void check_proof(const StoredPassword& stored);
-  void compare(StoredPassword stored, bool for_show);
-  void on_compared(const VerifyResult& result, bool for_show);
+  void compare(StoredPassword stored, std::optional<PassdbResult> instead);
+  void on_compared(const VerifyResult& result, std::uint64_t work,
+                   std::optional<PassdbResult> instead);
+  void end_padded(PassdbResult result, std::uint64_t work);
   void end_passdb(PassdbResult result);
   void roll_back(bool failed_by_field);
   void become_login_user();
@@ -239,6 +243,7 @@ class Request final : public Retirable {
   PassdbResult last_ = PassdbResult::unknown;
   // Of the present database.
   std::optional<Secret> stored_;
+  std::optional<StoredPassword> costlier_;  // being compared: the sample, should it run
   bool stored_noscheme_ = false;
   bool nopassword_ = false;
   bool noauthenticate_ = false;

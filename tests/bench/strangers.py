@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What strangers can do to others' logins, and what they can learn from the clock. Prints figures; asserts nothing.
+"""What strangers can do to others' logins, and what they can learn from the clock. Prints figures.
 
     strangers.py slow  [--clients 2000] [--logins 300]   good logins while others only hold connections (T-NET-01)
-    strangers.py clock [--tries 200]                     unknown user or wrong password, told by the time of the answer (T-NET-11)
+    strangers.py clock [--tries 200]                     unknown user, one with a locked or a broken row, or wrong password, told by
+                                                         the time of the answer (T-NET-11); exit code 1: it can be told
 
 POSTERN_BUILD names the (release) build tree. Starts instances of its own, as the integration tests do, and uses their harness; a
 backend of its own, in a process of its own, accepts every password. Loopback only."""
@@ -162,26 +163,39 @@ def tries(port, kinds, aligned, run, workers=8):
     return out
 
 
+# What a stranger asks for: who is there and has a hash, and those who look like him.
+KINDS = {"never": "unknown user", "locked": "locked row", "broken": "broken row"}
+EVEN = (0.4, 0.6)  # an AUC within tells nothing that 200 tries could
+
+
 def clock(options, directory, pair):
+    told = False
     for delay in ("2 secs", "0"):
         postern = Postern(directory / f"clock-{delay[0]}", pair)
         postern.settings |= {"disable_plaintext_auth": "no", "auth_failure_delay": delay}
         for number in range(20):
             hashed = crypt.crypt(f"pw-{number}-9a1c", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 10))
             postern.add_user(f"known{number}", f"pw-{number}-9a1c", stored="{BLF-CRYPT}" + hashed, nologin="y")
+            postern.add_user(f"locked{number}", f"pw-{number}-9a1c", stored="{CRYPT}!" + hashed, nologin="y")
+            postern.add_user(f"broken{number}", f"pw-{number}-9a1c", stored="{BLF-CRYPT}$2y$14$abcdefgh", nologin="y")
         postern.start()
         try:
             tries(postern.port, ["known"], False, 0)  # a hash of the database has been seen
             for run, aligned in ((1, False), (2, True)):
-                kinds = ["known", "never"] * options.tries
+                kinds = ["known", *KINDS] * options.tries
                 random.shuffle(kinds)
                 times = tries(postern.port, kinds, aligned, run, 8 if delay != "0" else 1)
-                print(f"auth_failure_delay = {delay:6} {'aligned to 500 ms' if aligned else 'at random phase':18} "
-                      f"AUC {area_under_curve(times['known'], times['never']):.3f}   medians: wrong password "
-                      f"{percentile(times['known'], .5) * 1000:.1f} ms, unknown user {percentile(times['never'], .5) * 1000:.1f} ms "
-                      f"(n = {options.tries} each)", flush=True)
+                for kind, name in KINDS.items():
+                    area = area_under_curve(times["known"], times[kind])
+                    outside = not EVEN[0] <= area <= EVEN[1]
+                    told |= outside
+                    print(f"auth_failure_delay = {delay:6} {'aligned to 500 ms' if aligned else 'at random phase':18} "
+                          f"AUC {area:.3f}   medians: wrong password {percentile(times['known'], .5) * 1000:.1f} ms, {name} "
+                          f"{percentile(times[kind], .5) * 1000:.1f} ms (n = {options.tries} each){'   TOLD BY THE CLOCK' if outside else ''}",
+                          flush=True)
         finally:
             postern.stop()
+    return 1 if told else 0
 
 
 def main():
@@ -198,10 +212,10 @@ def main():
     directory.chmod(0o755)
     try:
         pair = Authority(directory / "certificates").issue("server", ["localhost", "127.0.0.1"])
-        {"slow": slow, "clock": clock}[options.what](options, directory, pair)
+        return {"slow": slow, "clock": clock}[options.what](options, directory, pair)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,7 @@
 // The auth-client and auth-master sessions where the recordings do not reach.
 #include <algorithm>
 
+#include "auth/guess-keys.h"
 #include "fixture.h"
 #include "lib/text.h"
 
@@ -111,9 +112,73 @@ TEST_F(AuthServer, AnUnknownUserCostsTheCostliestHashInUse_T_NET_11) {
   auth(4, "sha", "wrong");
   auth(5, "plain", "wrong");
   auth(6, "nobody", "wrong");
-  ASSERT_EQ(jobs.size(), 5U);
-  EXPECT_EQ(jobs[4].scheme->name, "BLF-CRYPT");
-  EXPECT_EQ(jobs[4].client, "192.0.2.9") << "in the queue of its address, like any other";
+  EXPECT_EQ(jobs.back().scheme->name, "BLF-CRYPT");
+  EXPECT_EQ(jobs.back().client, "192.0.2.9") << "in the queue of its address, like any other";
+}
+
+constexpr std::string_view kCostly =
+    "{BLF-CRYPT}$2y$05$eZ4Qw3JqQCzU9e0gVuXbUuV9VbG0vQ8O1u7m8m1S2dYcVd3Zc1n5y";
+
+TEST_F(AuthServer, ARowThatCannotBeComparedIsNoMeasureForUnknownUsers_T_NET_11) {
+  start("good:" + std::string(kCostly) +
+        "\nshort:{BLF-CRYPT}$2y$14$abcdefgh\nhuge:{ARGON2ID}$argon2id$v=19$m=4194304,t=9,p=1$"
+        "c29tZXNhbHQ$aGFzaA\nbroken:{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$c2$aGFzaA\n"
+        "tiny:{SHA512-CRYPT}$6$abc\n");
+  const auto& jobs = server_->env.jobs;
+  unsigned id = 0;
+  for (const char* user : {"short", "huge", "broken", "tiny"}) auth(++id, user, "wrong");
+  // A hash that did not run, as the password can be nobody's.
+  auth(++id, "good", std::string(kMaxPassword + 1, 'x'));
+  const std::size_t before = jobs.size();
+  auth(++id, "nobody", "wrong");
+  EXPECT_EQ(jobs.size(), before) << "nothing has run yet";
+  auth(++id, "good", "wrong");
+  for (const char* user : {"short", "huge", "broken", "tiny"}) auth(++id, user, "wrong");
+  auth(++id, "nobody", "wrong");
+  EXPECT_EQ(jobs.back().scheme->name, "BLF-CRYPT");
+  EXPECT_TRUE(logged("Invalid password in passdb: BLF-CRYPT password is no hash"));
+}
+
+TEST_F(AuthServer, WhoseRowRunsNoHashCostsAsMuchAsTheOthers_T_NET_11) {
+  start(
+      "good:" + std::string(kCostly) + "\nlocked:{CRYPT}!" + std::string(kCostly.substr(11)) +
+          "\nplain:{PLAIN}x\nnull:\nwrong:{NONE}x\nraw:{SHA.hex}zz\ncheap:{SHA512-CRYPT}$6$rounds="
+          "1000$abc$x\nshort:{BLF-CRYPT}$2y$14$abcdefgh\n",
+      {});
+  const auto& jobs = server_->env.jobs;
+  auth(1, "good", "wrong");
+  ASSERT_EQ(jobs.size(), 1U);
+  unsigned id = 1;
+  for (const char* user : {"locked", "plain", "null", "wrong", "raw", "cheap", "short"}) {
+    const std::size_t before = jobs.size();
+    auth(++id, user, "wrong");
+    ASSERT_GT(jobs.size(), before) << user;
+    EXPECT_EQ(jobs.back().scheme->name, "BLF-CRYPT") << user;
+  }
+  server_->env.advance(seconds(3));
+  EXPECT_EQ(replies().size(), 8U);
+  const std::size_t before = jobs.size();
+  auth(++id, "plain", "x");
+  auth(++id, "good", "wrong");
+  EXPECT_EQ(jobs.size(), before + 1) << "nothing is added to a success or to the costliest";
+}
+
+TEST_F(AuthServer, WhoIsInADenyDatabaseCostsAsMuchAsTheOthers_T_NET_11) {
+  TestConfig config;
+  config.passdbs = {
+      {{"driver", "passwd-file"},
+       {"passwd_file_path", dir_.write("deny", "out\n")},
+       {"deny", "yes"}},
+      {{"driver", "passwd-file"},
+       {"passwd_file_path", dir_.write("users", "good:" + std::string(kCostly) + "\n")}}};
+  start(config);
+  const auto& jobs = server_->env.jobs;
+  auth(1, "good", "wrong");
+  auth(2, "out", "wrong");
+  ASSERT_EQ(jobs.size(), 2U);
+  EXPECT_EQ(jobs[1].scheme->name, "BLF-CRYPT");
+  auth(3, "nobody", "wrong");
+  EXPECT_EQ(jobs.size(), 3U) << "once, not for each database";
 }
 
 TEST_F(AuthServer, AnUnknownUserIsToldByNoWordOrClock_T_NET_11) {
@@ -641,6 +706,33 @@ TEST_F(AuthServer, ThePenaltysStepsAreFourEightAndFifteenSeconds_T_NET_09) {
     }
     EXPECT_EQ(replies(), (Lines{"OK\t" + std::to_string(id) + "\tuser=a"})) << level;
   }
+}
+
+TEST_F(AuthServer, WhoIsKnownAtAPenalisedAddressIsToldByNoClock_T_NET_11) {
+  start("a:{PLAIN}x\nb:{PLAIN}x\nn:{PLAIN}x::::::nodelay\n");
+  server_->env.penalties = true;
+  server_->env.penalty_value = 3;
+  server_->env.not_for = {user_key("a"), user_key("n")};
+  auth(1, "a", "x");
+  EXPECT_EQ(replies(), (Lines{"OK\t1\tuser=a"})) << "he is right: at once";
+  EXPECT_EQ(server_->env.forgiven, (std::vector{user_key("a")})) << "and has been here lately";
+  auth(2, "a", "wrong");
+  auth(3, "b", "wrong");
+  auth(4, "nobody", "wrong");
+  server_->env.advance(std::chrono::milliseconds(16900));
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(std::chrono::milliseconds(200));
+  Lines failed = replies();
+  std::ranges::sort(failed);
+  EXPECT_EQ(failed, (Lines{"FAIL\t2\tuser=a", "FAIL\t3\tuser=b", "FAIL\t4\tuser=nobody"}));
+  // Without a failure delay, too.
+  auth(5, "n", "wrong");
+  server_->env.advance(std::chrono::milliseconds(14900));
+  EXPECT_TRUE(replies().empty());
+  server_->env.advance(std::chrono::milliseconds(200));
+  failed = replies();
+  ASSERT_EQ(failed.size(), 1U);
+  EXPECT_TRUE(failed[0].starts_with("FAIL\t5\tuser=n\tnodelay")) << failed[0];
 }
 
 TEST_F(AuthServer, APenaltyIsAskedForTheUserHoweverTheNameComes_T_NET_09) {

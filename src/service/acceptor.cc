@@ -30,7 +30,7 @@ void Acceptor::on_ready(unsigned) noexcept {
     auto accepted = io::accept_connection(fd_.get());
     if (!accepted.ok()) {
       // EAGAIN: another process was faster.
-      if (accepted.error().code != EAGAIN) owner_.on_accept_failed(index_, accepted.error());
+      if (accepted.error().code != EAGAIN) owner_.on_accept_failed(accepted.error());
       return;
     }
     owner_.on_connection(index_, std::move(accepted.value()));

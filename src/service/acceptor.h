@@ -20,7 +20,7 @@ class Acceptor {
     virtual void on_connection(std::size_t index, io::Accepted connection) noexcept = 0;
     /// accept() failed for want of descriptors or memory, for many connections that were lost
     /// before it, or for a reason nobody foresaw.
-    virtual void on_accept_failed(std::size_t index, const Error& error) noexcept = 0;
+    virtual void on_accept_failed(const Error& error) noexcept = 0;
   };
 
   Acceptor(Owner& owner, std::size_t index, UniqueFd fd)

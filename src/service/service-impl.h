@@ -42,7 +42,7 @@ class ServiceImpl : private Acceptor::Owner {
   // Acceptor::Owner
   bool may_accept() noexcept override { return ready_ && !draining && available() > 0; }
   void on_connection(std::size_t index, io::Accepted connection) noexcept override;
-  void on_accept_failed(std::size_t index, const Error& error) noexcept override;
+  void on_accept_failed(const Error& error) noexcept override;
 
   void load_settings(std::string_view name);
   void take_listeners();
@@ -68,6 +68,7 @@ class ServiceImpl : private Acceptor::Owner {
   void terminate() noexcept;
   void close_listeners() noexcept;
   void watch_listeners() noexcept;
+  unsigned refuse_all() noexcept;
   /// Clients that may still come at the same time as those that are there; 0 is full.
   unsigned available() const noexcept;
   bool used_up() const noexcept {

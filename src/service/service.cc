@@ -255,19 +255,29 @@ void ServiceImpl::on_connection(std::size_t index, io::Accepted connection) noex
 }
 
 /// However many wait, and whether or not a connection of ours ends: it goes on in a second.
-void ServiceImpl::on_accept_failed(std::size_t index, const Error& error) noexcept {
+void ServiceImpl::on_accept_failed(const Error& error) noexcept {
   unsigned told = 0;
   // Programs of ours wait.
-  if (!settings.protocol.empty() && io::is_out_of_descriptors(error.code)) {
-    const std::string_view word =
-        listeners[index].ssl ? std::string_view{} : wire::refusal(settings.protocol);
-    told = reserve_.refuse(acceptors_[index]->fd(), word);
-  }
+  if (!settings.protocol.empty() && io::is_out_of_descriptors(error.code)) told = refuse_all();
   log::error("{} ({} refused, trying again in a second)", error.text, told);
   accepting_paused_ = true;
   watch_listeners();
   accept_timer_.start(loop, io::Callback<>::to<&ServiceImpl::on_accept_again>(*this));
   accept_timer_.set(kAcceptPause);
+}
+
+/// At every listener, as none is watched from now on: the others' clients would be told only when
+/// theirs happens to be the first that fails.
+/// @return how many
+unsigned ServiceImpl::refuse_all() noexcept {
+  unsigned told = 0;
+  for (std::size_t i = 0; i < acceptors_.size(); i++) {
+    if (acceptors_[i]->fd() < 0) continue;
+    const std::string_view word =
+        listeners[i].ssl ? std::string_view{} : wire::refusal(settings.protocol);
+    told += reserve_.refuse(acceptors_[i]->fd(), word);
+  }
+  return told;
 }
 
 void ServiceImpl::on_accept_again() noexcept {

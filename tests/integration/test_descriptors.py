@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -17,14 +18,18 @@ from test_limits import cpu
 FULL = "* BYE [UNAVAILABLE] Too many connections, try again later."
 
 
-@pytest.mark.alone
-def test_who_comes_when_there_are_none_left_is_told_T_NET_06(postern, user):
-    name, password = user()
+def start_with_few_descriptors(postern):
     postern.settings["disable_plaintext_auth"] = "no"
     postern.write_configuration()
     postern._child = Child(["prlimit", "--nofile=128", build_tree() / "src/master/postern", "-F", "-c", postern.conf],
                            postern.directory / "output", cwd="/", env=environment())
     wait_for("the greeting", postern._greets, 30)
+
+
+@pytest.mark.alone
+def test_who_comes_when_there_are_none_left_is_told_T_NET_06(postern, user):
+    name, password = user()
+    start_with_few_descriptors(postern)
     with Imap(postern.port) as relayed:
         assert relayed.login(name, password).startswith("OK ")
         (pid,) = postern.pids("imap-login")
@@ -54,6 +59,39 @@ def test_who_comes_when_there_are_none_left_is_told_T_NET_06(postern, user):
                 return client.line().startswith("* OK ")
         wait_for("service", served)
         for client in holding[20:] + refused:
+            client.close()
+
+
+@pytest.mark.alone
+def test_who_floods_one_port_makes_no_other_deaf_T_NET_06(postern):
+    start_with_few_descriptors(postern)
+    holding, ended = [], threading.Event()
+    try:
+        while True:
+            client = Imap(postern.port, greeting=False)
+            holding.append(client)
+            if not client.line().startswith("* OK "):
+                break
+            assert len(holding) < 128
+
+        def arrive():
+            while not ended.wait(0.05):
+                # Never read: they stay until they are sent away.
+                holding.append(socket.create_connection(("127.0.0.1", postern.port), 10))
+        flood = threading.Thread(target=arrive)
+        flood.start()
+        try:
+            # The process pauses for a second after each failure, and the flood is always there first. Nothing but the refusal
+            # ends these: what they wait for is a word or a handshake that never comes.
+            for _ in range(4):
+                with socket.create_connection(("127.0.0.1", postern.tls_port), 10) as client:
+                    client.settimeout(8)
+                    assert client.recv(100) == b""
+        finally:
+            ended.set()
+            flood.join()
+    finally:
+        for client in holding:
             client.close()
 
 

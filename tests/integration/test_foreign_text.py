@@ -7,8 +7,11 @@ import subprocess
 import pytest
 
 from harness.imap import Imap
+from harness.pop3 import Pop3
 from harness.postern import build_tree, environment
 from harness.procs import wait_for
+from harness.sieve import Sieve
+from harness.smtp import Smtp
 
 # ESC, CR LF and a forged line, DEL, C1's own CSI, three ways to turn the direction of text, a line separator, the end of user=<…>.
 MARKS = ["\x1b[31m", "\r\nimap-login: Info: Login: user=<forged>", "\x7f", "\u009b31m", "\u202e", "\u2066", "\u061c", "\u2028", ">, rip=6.6.6.6", "\t"]
@@ -25,9 +28,17 @@ def check(text, where):
     assert "=<a>, rip=6" not in text, where
 
 
+def shown(text):
+    """A pattern for `text` as a log line shows it: with a question mark for each byte or character that something would obey."""
+    return "".join(r"\?+" if OBEYED.match(char) or char in "<>\t\n" else re.escape(char) for char in text)
+
+
+def token(name, password):
+    return base64.b64encode(b"\0" + name.encode() + b"\0" + password.encode()).decode()
+
+
 def authenticate(client, name, password):
-    token = base64.b64encode(b"\0" + name.encode() + b"\0" + password.encode()).decode()
-    return client.command(f"AUTHENTICATE PLAIN {token}")[-1]
+    return client.command(f"AUTHENTICATE PLAIN {token(name, password)}")[-1]
 
 
 @pytest.fixture
@@ -78,6 +89,10 @@ def test_marks_in_names_ids_sessions_and_server_names_reach_nobody_T_NET_12(open
                 client.command("LOGOUT")
         tls.check_hostname = True
         wait_for("the guessers' lines", lambda: postern.log_text().count("auth failed, 1 attempts") >= len(MARKS))
+        # Each mark came as far as the lines, and is shown there.
+        for name in names:
+            postern.wait_log(rf"imap-login: Info: proxy\({shown(name)},127\.0\.0\.1:{crowd_backend.port}\): Started proxying")
+            postern.wait_log(rf"imap-login: Info: Disconnected: .* \(auth failed, 1 attempts .*: user=<{shown(name)}>")
         for where, text in all_outputs(postern):
             check(text, where)
         # JSON has the names as they are, for programs.
@@ -88,9 +103,56 @@ def test_marks_in_names_ids_sessions_and_server_names_reach_nobody_T_NET_12(open
             client.close()
 
 
-@pytest.mark.parametrize("field,value", [("host", "no such{}host"), ("port", "1{}"), ("proxy_timeout", "{}s"), ("ssl", "{}"),
-                                         ("destuser", "x{}\r\n"), ("nologin", "{}"), ("proxy_mech", "{}"), ("proxy", "{}")])
-def test_marks_in_a_databases_fields_reach_nobody_T_NET_12(open_postern, field, value):
+def marked_logins(postern, protocol, name):
+    """Wrong passwords for `name` through every door of the protocol; yields what is said."""
+    if protocol == "pop3":
+        with Pop3(postern.pop3_port, source=("127.0.0.2", 0)) as client:
+            yield client.command(f"AUTH PLAIN {token(name, 'wrong')}")
+    elif protocol == "managesieve":
+        with Sieve(postern.sieve_port, source=("127.0.0.2", 0)) as client:
+            yield client.command(f'AUTHENTICATE "PLAIN" "{token(name, "wrong")}"')
+    else:
+        with Smtp(postern.submission_port, source=("127.0.0.2", 0)) as client:
+            plain = name.replace("\r\n", "")
+            for verb in ("EHLO", "HELO"):
+                client.send(f"{verb} {plain}\r\n")
+                yield from client.reply()
+            client.send(f"XCLIENT HELO={plain.replace(' ', '+20')} LOGIN={plain.replace(' ', '+20')}\r\n")
+            yield from client.reply()
+            client.send(f"EHLO {plain}\r\n")
+            yield from client.reply()
+            client.send(f"AUTH PLAIN {token(name, 'wrong')}\r\n")
+            yield from client.reply()
+
+
+@pytest.mark.parametrize("protocol", ["pop3", "submission", "managesieve"])
+def test_marks_in_names_reach_nobody_by_the_other_protocols_T_NET_12(open_postern, protocol):
+    postern = open_postern
+    postern.settings["protocols"] = "imap pop3 submission sieve"
+    postern.start()
+    for number, mark in enumerate(MARKS):
+        for line in marked_logins(postern, protocol, f"a{mark}{number}"):
+            assert not OBEYED.search(line), (mark, line)
+    for number, mark in enumerate(MARKS):
+        postern.wait_log(rf"{protocol}-login: Info: Disconnected: .*auth failed, 1 attempts .*: user=<{shown(f'a{mark}{number}')}>")
+    for where, text in all_outputs(postern):
+        check(text, where)
+
+
+DEAD = r"imap-login: Error: proxy\({user},127\.0\.0\.1:9\): connect\(127\.0\.0\.1, 9\) failed"
+
+
+# What each user's line says, with the mark in it where the field's value is repeated.
+@pytest.mark.parametrize("field,value,said", [
+    ("host", "no such{}host", r"auth: Error: auth\({user},.*Invalid host in passdb: no such{mark}host"),
+    ("port", "1{}", r"auth: Error: auth\({user},.*Invalid port in passdb: 1{mark}"),
+    ("proxy_timeout", "{}s", r"auth: Error: auth\({user},.*Invalid proxy_timeout in passdb: {mark}s"),
+    ("ssl", "{}", DEAD),
+    ("destuser", "x{}\r\n", DEAD),
+    ("nologin", "{}", r"imap-login: Info: Disconnected: .*: user=<{user}>"),
+    ("proxy_mech", "{}", r"imap-login: Error: proxy\({user}\): Unsupported SASL mechanism {mark}: "),
+    ("proxy", "{}", DEAD)])
+def test_marks_in_a_databases_fields_reach_nobody_T_NET_12(open_postern, field, value, said):
     postern = open_postern
     for number, mark in enumerate(MARKS):
         row = {"proxy": "y", "host": "127.0.0.1", "port": 9} | {field: value.format(mark)}
@@ -101,6 +163,8 @@ def test_marks_in_a_databases_fields_reach_nobody_T_NET_12(open_postern, field, 
             client.send(f"a LOGIN u{number} pw-of-all-55c2\r\n")
             answer = client.answer("a")
             assert not any(OBEYED.search(line) for line in answer), answer
+    for number, mark in enumerate(MARKS):
+        postern.wait_log(said.format(user=f"u{number}", mark=shown(mark)))
     for where, text in all_outputs(postern):
         check(text, where)
 

@@ -292,12 +292,11 @@ void ClientSession::wait_for_penalty(Exchange& exchange) {
   if (!environment_.counts_penalties() || properties.no_penalty || !properties.rip) {
     return check(exchange);
   }
-  // Now, as a database may give the user another name.
-  exchange.user = user_key(exchange.request->user());
+  exchange.asked = exchange.request->user();
   if (environment_.known_without_penalty(properties.rip)) return check(exchange);
   exchange.phase = Phase::penalty;
   exchange.timer = environment_.penalty(
-      properties.rip, exchange.user,
+      properties.rip, user_key(exchange.asked),
       [this, id = exchange.id](PenaltyLevels levels) { on_penalty(id, levels); });
 }
 
@@ -349,7 +348,7 @@ void ClientSession::on_passdb_done(Request& request, PassdbResult result) {
   if (exchange == nullptr) return;
   if (result != PassdbResult::ok) return fail(*exchange, result);
   if (exchange->penalised) {
-    environment_.forgive(request.properties().rip, exchange->user);
+    environment_.forgive(request.properties().rip, user_key(exchange->asked));
   }
   const std::size_t from = output().size();
   write_ok(output(), exchange->id, request, login_);
@@ -376,7 +375,7 @@ void ClientSession::fail(Exchange& exchange, PassdbResult result) {
     environment_.raise_penalty(
         properties.rip,
         request.has_password() ? guess_key(request.user(), request.password().reveal()) : 0,
-        exchange.user);
+        exchange.asked.empty() ? 0 : user_key(exchange.asked));
   }
   exchange.request->log_failure(result);
   exchange.phase = Phase::failed;

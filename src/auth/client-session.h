@@ -59,7 +59,7 @@ class ClientSession final : public LineSession, private Request::Owner {
     Secret first;  // the initial response until the mechanism begins
     TimePoint began;
     TimePoint deadline;
-    std::uint32_t user = 0;  // user_key() of who is asked for; 0: it did not come so far
+    std::string asked;       // who, before a database gave another name; empty: not known yet
     bool penalised = false;  // its address is
     Milliseconds waited{0};  // for the penalty
     Milliseconds spared{0};  // of what others wait before they are looked at

@@ -110,6 +110,8 @@ void FileJob::on_readable(unsigned /*what*/) noexcept {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   Result<Input> result = Error{ECHILD, "the process that reads them died"};
   if (n == 1 && byte == kFinished) result = input_of(*process_);
+  // It has nothing left to do; whatever keeps it from ending.
+  if (process_->handle) syscall(SYS_pidfd_send_signal, process_->handle.get(), SIGKILL, nullptr, 0);
   let_go();
   finish(std::move(result));
 }

@@ -10,7 +10,6 @@ from harness.certificates import Authority
 from harness.imap import Imap, trusting
 from harness.pop3 import Pop3
 from harness.smtp import Smtp
-from test_transcripts import TRANSCRIPTS, Differences, Player, ScriptedAuth, Transcript, logged_since, masked
 
 REFUSED = "NO [ALERT] Client didn't present valid SSL certificate"
 NAMELESS = "NO [AUTHORIZATIONFAILED] Unable to validate certificate"
@@ -252,50 +251,3 @@ class TestConfiguration:
         gate.settings["ssl_cert_username_field"] = "mothersMaidenName"
         done = gate.check_configuration()
         assert done.code == 78 and "ssl_cert_username_field: there is no field mothersMaidenName" in done.err
-
-
-RECORDED = sorted(path.name for path in TRANSCRIPTS.glob("imap-cert-*.txt"))
-
-
-@pytest.mark.parametrize("name", RECORDED)
-def test_recordings_are_repeated_with_their_log_lines(gate, authority, people, certuser, rogue, name):
-    recorded = Transcript(TRANSCRIPTS / name)
-    handshake = next((event.data for event in recorded.events if event.kind == "tls"), "")
-    shown = certuser if "client cert client" in handshake else rogue if "client cert rogue" in handshake else None
-    gate.settings |= {"login_greeting": "Dovecot (Debian) ready.", "auth_ssl_require_client_cert": "yes", "auth_ssl_username_from_cert": "yes",
-                      "auth_socket_path": str(gate.directory / "auth.sock")}
-    gate.haproxy_ports = {}
-    auth = ScriptedAuth(gate.directory / "auth.sock", recorded.mechanisms())
-    gate.start()
-    logged_since(gate, "imap-login", 0, 1)
-    while not auth.requests.empty():
-        auth.requests.get_nowait()
-    start = gate.log.stat().st_size
-    asked = []
-    answer, player = [], Player(gate, auth, showing(authority, shown), recorded)
-
-    def reply():
-        """As Dovecot's auth: its part is in test_client_certificates' other tests and the auth room's."""
-        if auth.requests.empty():
-            return
-        request = auth.requests.get()
-        asked.append(request)
-        if "valid-client-cert" in request:
-            name_in = next(field[14:] for field in request if field.startswith("cert_username="))
-            auth.say("OK", request[1], f"user={name_in}", "nologin", "reason=here the mail service speaks")
-            answer.append(name_in)
-        else:
-            auth.say("FAIL", request[1], "reason=Client didn't present valid SSL certificate")
-    player.answer = reply
-    try:
-        player.play(Differences())
-    except AssertionError as error:
-        assert answer and "here the mail service speaks" in str(error), error
-    auth.close()
-    if shown is certuser:
-        assert answer == ["certuser"]
-        gate.wait_log(r"user=<certuser>, method=(EXTERNAL|PLAIN), rip=127.0.0.2, lip=127.0.0.1, TLS")
-        return
-    assert all("valid-client-cert" not in request for request in asked)
-    ours = [masked(line) for line in logged_since(gate, "imap-login", start, len(recorded.logs)) if "Invalid client certificate" not in line]
-    assert ours == [masked(line) for line in recorded.logs]

@@ -338,7 +338,7 @@ class TestRefused:
 
     def test_nuls_and_other_nonsense_CVE_2019_11500_CVE_2026_33605(self, gate):
         gate.start()
-        for sent in (b'NOOP "\0"\r\n', b"\0\0\0\r\n", b'AUTHENTICATE "PLAIN" {4+}\r\n\0\0\0\0\r\n', b"XCLIENT \0\r\n",
+        for sent in (b'NOOP "\0"\r\n', b"N\0\0\r\n", b'AUTHENTICATE "PLAIN" {4+}\r\n\0\0\0\0\r\n', b"XCLIENT \0\r\n",
                      b'NOOP "\xff"\r\n', b'AUTHENTICATE {0+}\r\n "\0\r\n', b"((((((((\r\n", b"\r\r\r\n"):
             with Sieve(gate.sieve_port) as client:
                 client.send(sent)

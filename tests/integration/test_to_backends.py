@@ -59,16 +59,6 @@ def test_a_dovecot_takes_the_client_from_our_proxy_header(postern, user, backend
         assert session not in line.group()
 
 
-def test_a_backend_that_expects_no_header_is_a_plain_failure(postern, user):
-    name, password = user()
-    postern.settings["proxy_protocol"] = "v1"
-    postern.settings["login_proxy_max_reconnects"] = "0"
-    postern.start()
-    with Imap(postern.port) as client:
-        assert client.login(name, password).startswith("NO ")
-        assert " OK " in client.command("NOOP")[-1]
-
-
 def test_a_raw_log_shows_the_session_and_no_password_T_DAT_09(postern, user):
     name, password = user()
     postern.settings["login_proxy_rawlog_dir"] = "rawlog"

@@ -101,6 +101,11 @@ userdb {{
   driver = static
   args = home={self.directory}/mail/%u
 }}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 service imap-login {{
   service_count = 0
   client_limit = 3000

@@ -224,7 +224,7 @@ bool Attempt::send_proxy_header() {
   const io::IoResult put = stream_->write(bytes);
   if (put.status == io::IoStatus::ok && put.bytes == bytes.size()) {
     sent_ += put.bytes;
-    if (raw_log_) raw_log_->out_commands(bytes);
+    if (raw_log_) raw_log_->out(bytes);  // no command, and no secret
     return true;
   }
   // The socket has just been made: there is room for a few hundred bytes, or it is dead.

@@ -18,9 +18,9 @@ namespace postern::login {
 namespace {
 
 /// Commands that never carry a secret.
-constexpr std::array<std::string_view, 12> kHarmless{"ID",   "STARTTLS", "STLS",    "CAPABILITY",
+constexpr std::array<std::string_view, 11> kHarmless{"ID",   "STARTTLS", "STLS",    "CAPABILITY",
                                                      "CAPA", "EHLO",     "XCLIENT", "USER",
-                                                     "NOOP", "QUIT",     "LOGOUT",  "PROXY"};
+                                                     "NOOP", "QUIT",     "LOGOUT"};
 
 constexpr std::array<std::string_view, 2> kWithMechanism{"AUTH", "AUTHENTICATE"};
 constexpr std::array<std::string_view, 2> kWithPassword{"LOGIN", "PASS"};

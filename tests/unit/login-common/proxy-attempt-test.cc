@@ -902,6 +902,26 @@ TEST_F(ProxyLogin, ARawLogHasBothSidesWithoutThePassword_T_DAT_09) {
   EXPECT_TRUE(out.ends_with(" LOGIN <23 octets>\r\n")) << out;
 }
 
+TEST_F(ProxyLogin, ARawLogShowsCommandsBehindAProxyHeader) {
+  std::string directory = "/tmp/postern-rawlog-XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  settings_->login_proxy_rawlog_dir = directory;
+  ScriptedBackend backend(loop_, {{{Act::send, "* OK ready\r\n"}}});
+  Login login;
+  begin(login, to(backend.port(), {{"proxy_protocol", "v2"}}));
+  ASSERT_TRUE(run_until(loop_, [&] {
+    return backend.count() == 1 && backend.at(0).got.find("LOGIN joe") != std::string::npos;
+  }));
+  std::string out;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    std::ifstream file(entry.path());
+    if (entry.path().extension() == ".out") out.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  std::filesystem::remove_all(directory);
+  EXPECT_NE(out.find("QUIT\n"), std::string::npos) << "the header's signature";
+  EXPECT_TRUE(out.ends_with("LOGIN <23 octets>\r\n")) << out;
+}
+
 TEST_F(ProxyLogin, WithoutARawLogItGoesOn) {
   settings_->login_proxy_rawlog_dir = "/nowhere/at/all";
   ScriptedBackend backend(loop_, {kGood});

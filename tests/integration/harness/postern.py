@@ -70,7 +70,7 @@ class Postern:
             "base_dir": str(self.run), "libexec_dir": str(directory / "libexec"), "log_path": str(self.log),
             "protocols": "imap", "listen": "127.0.0.1", "ssl": "yes", "ssl_cert": f"<{server.cert}",
             "ssl_key": f"<{server.key}", "auth_mechanisms": "plain login", "auth_failure_delay": "100 ms",
-            "auth_verbose": "yes", "default_vsz_limit": "0", "login_proxy_timeout": "5 secs",
+            "auth_verbose": "yes", "default_vsz_limit": "0", "login_proxy_timeout": "15 secs",
             "proxy_allow_self": "no",
         }
         if os.geteuid() == 0:

@@ -1,10 +1,12 @@
 """Processes, ports and waiting."""
+import fcntl
 import os
 import pathlib
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 
@@ -21,14 +23,21 @@ def wait_for(what, condition, seconds=10.0, every=0.02):
 
 
 _random = random.Random(os.getpid())
+_claims = open(pathlib.Path(tempfile.gettempdir()) / f"postern-test-ports-{os.getuid()}", "w")
 _given = set()
 
 
 def free_port():
-    """A loopback port nobody listens on, outside the range the kernel hands out to clients."""
+    """A loopback port nobody listens on, outside the range the kernel hands out to clients.
+
+    Nor will another run of the tests take it: what stands for the port is a byte of a file, locked until this process ends."""
     while True:
         port = _random.randrange(10000, 31000)
-        if port in _given:
+        if port in _given:  # a process may lock a byte twice
+            continue
+        try:
+            fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

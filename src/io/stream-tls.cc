@@ -254,7 +254,8 @@ void Stream::fail_tls(const char* call, int what) noexcept {
   if (tls_->flooded) {
     error_code_ = EPROTO;
     error_ = "The peer renews its keys all the time";
-  } else if (!tls_->server && !tls_->bad_certificate.empty()) {
+  } else if (!tls_->server && !tls_->bad_certificate.empty() &&
+             ERR_GET_REASON(first) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
     error_code_ = EKEYREJECTED;
     error_ = tls_->bad_certificate;
   } else if (ended || what == SSL_ERROR_ZERO_RETURN ||

@@ -216,6 +216,17 @@ TEST_F(Certificates, ChainWithoutNameAndNoneAtAllAcceptMore) {
   EXPECT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
 }
 
+TEST_F(Certificates, OnesThatNobodyAskedForAreNotToBlameForALaterEnd) {
+  const Site site;
+  const Site other;
+  shake_hands(server_context(site), client_context(other.ca), "other.name", Verify::none);
+  ASSERT_TRUE(client.saw(Stream::kTlsStarted)) << client.stream.error();
+  client.stream.want(true, false);
+  ASSERT_EQ(::shutdown(server.stream.fd(), SHUT_WR), 0);  // without close_notify
+  EXPECT_TRUE(run_until([this] { return client.last != IoStatus::again; }));
+  EXPECT_EQ(client.last, IoStatus::closed) << client.stream.error();
+}
+
 TEST(TlsContext, RefusesWhatDoesNotFit) {
   const Site a;
   const Site b;

@@ -44,18 +44,22 @@ std::vector<std::string> split_field_text(std::string_view text) {
   std::vector<std::string> out;
   bool quoted = false;
   bool in_word = false;
+  bool may_open = true;  // at the beginning of a word or of its value
   for (const char c : text) {
-    if (c == '"') {
-      quoted = !quoted;
-      if (!in_word) out.emplace_back();
-      in_word = true;
-    } else if ((c == ' ' || c == '\n') && !quoted) {
+    if (!quoted && (c == ' ' || c == '\n')) {
       in_word = false;
+      may_open = true;
+      continue;
+    }
+    if (!in_word) out.emplace_back();
+    const bool first_equals = c == '=' && !quoted && out.back().find('=') == std::string::npos;
+    if (c == '"' && (quoted || may_open)) {
+      quoted = !quoted;
     } else {
-      if (!in_word) out.emplace_back();
-      in_word = true;
       out.back() += c;
     }
+    in_word = true;
+    may_open = first_equals;
   }
   return out;
 }

@@ -55,7 +55,8 @@ class FieldList {
   std::vector<Field> fields_;
 };
 
-/// Splits `KEY=VALUE KEY …` at blanks; `"…"` keeps blanks together and is removed.
+/// Splits `KEY=VALUE KEY …` at blanks. Quotes around a word or a value keep its blanks together and
+/// are removed; a quote elsewhere is a letter like any other (Dovecot 2.3 knows no quotes).
 std::vector<std::string> split_field_text(std::string_view text);
 
 }  // namespace postern::auth

@@ -38,6 +38,15 @@ TEST(PasswdTable, ReadsDovecotsFormat) {
   EXPECT_EQ(table.find("Alice"), nullptr);
 }
 
+// transcripts proxy-imap-quoting, proxy-imap-dovecot-forward
+TEST(PasswdTable, AQuoteInsideAValueIsALetter) {
+  std::vector<std::string> problems;
+  const PasswdTable table = PasswdTable::parse(
+      "q:{PLAIN}x::::::pass=a\"b\\c destuser=joe reason=\"a = b\" empty=\"\" 5\"=x\n", problems);
+  EXPECT_EQ(table.find("q")->extra, (std::vector<std::string>{"pass=a\"b\\c", "destuser=joe",
+                                                              "reason=a = b", "empty=", "5\"=x"}));
+}
+
 TEST(PasswdTable, TheEmptyEighthPartMeansAMailLocation) {
   std::vector<std::string> problems;
   const PasswdTable table =

@@ -161,11 +161,12 @@ class Differences:
                 return len(theirs), ours
         return 1, None
 
-    def apply(self, name, groups):
-        """Groups of events with what is said here. Of a row with as many lines as it replaces each stays in its place, of another all
-        stand in the first."""
-        out = [event if event.kind != "server" else Event("server", []) for event in groups]
-        lines = [(i, "S: " + line) for i, event in enumerate(groups) if event.kind == "server" for line in event.data]
+    def apply(self, name, groups, kind="server"):
+        """Groups of events with what is said here (to the client, or "to_backend"). Of a row with as many lines as it replaces each stays in
+        its place, of another all stand in the first."""
+        out = [event if event.kind != kind else Event(kind, []) for event in groups]
+        start = "S: " if kind == "server" else "P: "
+        lines = [(i, start + line) for i, event in enumerate(groups) if event.kind == kind for line in event.data]
         while lines:
             count, ours = self.match(name, [line for _, line in lines])
             ours = [lines[0][1]] if ours is None else ours
@@ -174,10 +175,33 @@ class Differences:
             lines = lines[count:]
         return out
 
-    def at_end(self, name):
-        found = [(row, ours) for row, theirs, ours in self.of(name) if theirs == ["(end)"]]
+    def at_end(self, name, start="S: ", word="(end)"):
+        found = [(row, ours) for row, theirs, ours in self.of(name) if theirs == [word] and ours[0].startswith(start)]
         self.used |= {row for row, _ in found}
-        return [line[3:] for _, ours in found for line in ours]
+        return [line[len(start):] for _, ours in found for line in ours]
+
+    def lines(self, name, lines):
+        """Lines of one side with what is said here in their place."""
+        out = []
+        while lines:
+            count, ours = self.match(name, lines)
+            out += lines[:1] if ours is None else ours
+            lines = lines[count:]
+        return out
+
+    def answer(self, name):
+        """What the client of a proxy's recording hears where Dovecot's process died."""
+        return self.at_end(name, word="(answer)")
+
+    def rest(self, name):
+        """The line to the client behind which the recording of a proxy goes another way and is not played; None if there is none."""
+        return (self.at_end(name, word="(rest)") or [None])[0]
+
+    def connections(self, name):
+        """How many connections to the backend are made at most; None for as many as are recorded."""
+        found = [row for row, theirs, _ in self.of(name) if theirs == ["(connections)"]]
+        self.used |= set(found)
+        return int(found[0][2]) if found else None
 
     def log(self, name, lines):
         """Log lines as they are written here: whole ones, or messages without elements where a row has them."""
@@ -195,6 +219,11 @@ class Differences:
                 self.used.add(row)
                 return row[3]
         return None
+
+    def stale_of_proxy(self, name):
+        """Rows for this recording of a proxy that did not help when it was played; some are for the dialogue alone."""
+        alone = ("STATE: ", "(log)", "(end)", "(not over the wire)") + (("S: ",) if self.answer(name) else ())
+        return [row for row in self.rows if row[0] == name and row not in self.used and not row[1].startswith(alone)]
 
     def stale(self, recorded):
         """Rows for this recording alone that did not help when it was played to its end."""

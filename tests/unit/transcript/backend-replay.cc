@@ -271,7 +271,8 @@ void replay_backends(std::string_view name, bool (*is_ours)(const std::string& f
   EXPECT_GE(replayed, least);
   std::vector<std::string> unused;
   for (const std::string& row : differences.unused("proxy-")) {
-    if (is_ours(row)) unused.push_back(row);
+    // Rows for what is not replayed here are for the replay over the wire.
+    if (is_ours(row) && left_out.count(row.substr(0, row.find(": "))) == 0) unused.push_back(row);
   }
   EXPECT_EQ(unused, std::vector<std::string>{});
 }

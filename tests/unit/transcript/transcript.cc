@@ -1,6 +1,7 @@
 #include "transcript.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -306,8 +307,11 @@ bool Differences::listed(const std::string& file, const std::string& line) {
 std::vector<std::string> Differences::unused(std::string_view prefix) const {
   std::vector<std::string> out;
   for (const Entry& entry : entries_) {
+    constexpr std::array<std::string_view, 7> kOverTheWire{
+        "LOG: ", "B: ", "(not over the wire)", "(answer)", "(rest)", "(added)", "(connections)"};
     const bool over_the_wire =
-        entry.recorded.starts_with("LOG: ") || entry.recorded == "(not over the wire)";
+        std::any_of(kOverTheWire.begin(), kOverTheWire.end(),
+                    [&entry](std::string_view start) { return entry.recorded.starts_with(start); });
     if (entry.file.starts_with(prefix) && !entry.used && !over_the_wire) {
       out.push_back(entry.file + ": " + entry.recorded);
     }

@@ -63,7 +63,7 @@ class Differences {
   /// do, up to the remark in brackets. E.g. "LOG: Disconnected: Inactivity".
   bool listed(const std::string& file, const std::string& line);
   /// Rows for files with the prefix that nothing used; those are stale. Without those that only
-  /// the replay over the wire can use (tests/integration/test_transcripts.py).
+  /// a replay over the wire can use (tests/integration/test_*transcripts.py).
   std::vector<std::string> unused(std::string_view prefix) const;
 
  private:

@@ -108,7 +108,10 @@ Then SieveBackendDialogue::greeted(WipingBuffer& out) {
 
 Then SieveBackendDialogue::on_starttls_reply() {
   if (reader_.reply().kind == Kind::strings) return unexpected();
-  if (reader_.reply().kind == Kind::ok) return Then::start_tls;
+  if (reader_.reply().kind == Kind::ok) {
+    state_ = State::tls_ready;
+    return Then::start_tls;
+  }
   return fail(FailureType::remote, "Remote refused STARTTLS command");
 }
 
@@ -116,7 +119,6 @@ Then SieveBackendDialogue::on_starttls_reply() {
 /// 2.2).
 Then SieveBackendDialogue::tls_started(WipingBuffer& /*to_backend*/) {
   sasl_ = starttls_ = xclient_ = false;
-  state_ = State::tls_ready;
   return Then::read_line;
 }
 

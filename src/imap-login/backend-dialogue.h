@@ -24,6 +24,7 @@ class ImapBackendDialogue final : public login::SaslBackend {
   explicit ImapBackendDialogue(const login::BackendTarget& target);
 
   std::string state() const override;
+  bool answers_are_tagged() const noexcept override { return true; }
 
  private:
   login::Then take_line(std::string_view line, WipingBuffer& to_backend,

@@ -99,6 +99,10 @@ class BackendDialogue {
 
   /// "login/id": what stands after state= in messages.
   virtual std::string state() const = 0;
+  /// True if an answer names its command, so that nothing can be taken for the answer to another:
+  /// then answers to earlier commands, and what answers nothing, may be there when a command is
+  /// written. Otherwise whatever is there is an answer before its question.
+  virtual bool answers_are_tagged() const noexcept { return false; }
   /// A remark for the log at error level, behind the proxy's prefix; empty if there is none. Asked
   /// after every call that took a line ("Unexpected input, ignoring: Q OK what").
   virtual std::string take_remark() { return {}; }

@@ -227,10 +227,11 @@ void Attempt::read_lines() {
       fail(FailureType::protocol, "Answer before the command: " + early_line);
       return;
     }
-    if (then != Then::failed && !asked_ && wrote && !input_.empty()) {
+    const bool untimely = !asked_ || !dialogue_->answers_are_tagged();
+    if (then != Then::failed && wrote && untimely && !input_.empty()) {
       fail(
           FailureType::protocol,
-          fmt::format("Answer before the first command: {}",
+          fmt::format("Answer before the {}command: {}", asked_ ? "" : "first ",
                       log_safe_line(input_.view().substr(0, input_.view().find_first_of("\r\n")))));
       return;
     }

@@ -360,6 +360,7 @@ TEST_F(ProxyLogin, AnswersBeforeTheQuestionAreRefused) {
 }
 
 /// Two questions, one after the other: the second's answer may not be there before it.
+template <bool Tagged>
 class TwoQuestions final : public BackendDialogue {
  public:
   explicit TwoQuestions(const BackendTarget& /*target*/) {}
@@ -377,6 +378,7 @@ class TwoQuestions final : public BackendDialogue {
   }
   Then on_tls_started(WipingBuffer& /*out*/) override { return Then::read_line; }
   std::string state() const override { return "two"; }
+  bool answers_are_tagged() const noexcept override { return Tagged; }
   const Failure& failure() const override { return failure_; }
 
  private:
@@ -387,7 +389,7 @@ TEST_F(ProxyLogin, AnAnswerBeforeALaterQuestionIsRefusedToo_T_BCK_01) {
   core_ = ProxyCore::make(loop_,
                           {"imap", 143, 993,
                            [](const BackendTarget& target) -> std::unique_ptr<BackendDialogue> {
-                             return std::make_unique<TwoQuestions>(target);
+                             return std::make_unique<TwoQuestions<true>>(target);
                            }},
                           {});
   struct Case {
@@ -419,6 +421,31 @@ TEST_F(ProxyLogin, AnAnswerBeforeALaterQuestionIsRefusedToo_T_BCK_01) {
     EXPECT_EQ(log.text().find("Remote server sent invalid input: Answer before the command: 2: ") !=
                   std::string::npos,
               !one.good)
+        << log.text();
+  }
+}
+
+// Without tags what is there would be taken for the answer to the wrong command.
+TEST_F(ProxyLogin, WithoutTagsNothingAtAllMayComeBeforeItsQuestion_T_BCK_01) {
+  core_ = ProxyCore::make(loop_,
+                          {"pop3", 110, 995,
+                           [](const BackendTarget& target) -> std::unique_ptr<BackendDialogue> {
+                             return std::make_unique<TwoQuestions<false>>(target);
+                           }},
+                          {});
+  for (const char* early : {"* note\r\n", "2\r\n", "2", "\n"}) {
+    SCOPED_TRACE(early);
+    LogCapture log;
+    ScriptedBackend backend(loop_, {{{Act::send, "* OK\r\n"},
+                                     {Act::expect, "ONE"},
+                                     {Act::send, std::string("1\r\n") + early},
+                                     {Act::expect, "TWO"},
+                                     {Act::send, "2\r\n"}}});
+    Login login;
+    run(login, to(backend.port()));
+    EXPECT_FALSE(login.verdict->logged_in);
+    EXPECT_NE(log.text().find("Remote server sent invalid input: Answer before the command: "),
+              std::string::npos)
         << log.text();
   }
 }

@@ -341,6 +341,12 @@ void Attempt::relay(std::unique_ptr<io::Stream> client, WipingBuffer client_inpu
   start.identity.dest_user = destination_->target.user;
   start.identity.backend = backend();
   if (client_.log_elements) start.identity.elements = client_.log_elements();
+  if (destination_->target.tls != BackendTls::none && !checks_certificate() &&
+      destination_->tls_pins.empty()) {
+    log::info("{}{}", proxy_prefix(user_, backend()),
+              session_line(*client_.settings, "The backend's certificate is not checked",
+                           start.identity.elements));
+  }
   log::info(
       "{}{}", proxy_prefix(user_, backend()),
       session_line(*client_.settings,

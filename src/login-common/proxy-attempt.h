@@ -74,6 +74,7 @@ class Attempt final : public ProxyAttempt {
   void drop_connection();
 
   // TLS (proxy-tls.cc).
+  bool checks_certificate() const;
   Result<std::shared_ptr<io::TlsContext>> tls_context(io::Verify& verify);
   void start_tls();
   void on_tls_started();

@@ -10,8 +10,12 @@
 
 namespace postern::login {
 
+bool Attempt::checks_certificate() const {
+  return !destination_->any_cert && client_.settings->ssl_client_require_valid_cert;
+}
+
 Result<std::shared_ptr<io::TlsContext>> Attempt::tls_context(io::Verify& verify) {
-  const bool check = !destination_->any_cert && client_.settings->ssl_client_require_valid_cert;
+  const bool check = checks_certificate();
   verify = check ? io::Verify::chain_and_name : io::Verify::none;
   Result<std::shared_ptr<io::TlsContext>> context = core_.tls().get(*client_.settings, check);
   if (!context.ok()) {
@@ -31,10 +35,6 @@ void Attempt::start_tls() {
   if (!context.ok()) {
     fail(FailureType::internal_config, context.error().text);
     return;
-  }
-  if (verify == io::Verify::none && destination_->tls_pins.empty() && log::debug_enabled()) {
-    log_line(log::Level::debug, proxy_prefix(user_, backend()),
-             "The backend's certificate is not checked");
   }
   phase_ = Phase::tls;
   // The dialogue asked with an empty output: nothing may follow a STARTTLS before its answer.

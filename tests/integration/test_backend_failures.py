@@ -1,9 +1,11 @@
 """Backends that are away, refuse, lie or break: what the client reads and the log says."""
+import re
 import socket
 import ssl
 import time
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness import fake_backend as fakes
 from harness.imap import Imap
@@ -164,8 +166,13 @@ class TestCertificates:
             pair = authority.issue(f"fake-{way}-{label}", names, **options)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(pair.cert, pair.key)
+
+            def made(*arguments):
+                backend = fake_backend(*arguments)
+                backend.pair = pair
+                return backend
             if way == "ssl":
-                return fake_backend(fakes.serve, context)
+                return made(fakes.serve, context)
 
             def starttls(talk):
                 talk.send(fakes.GREETING)
@@ -176,7 +183,7 @@ class TestCertificates:
                 talk.send(line.split(b" ")[0] + b" OK begin\r\n")
                 talk.starttls(context)
                 fakes.serve(talk, b"")
-            return fake_backend(starttls)
+            return made(starttls)
         return make
 
     @pytest.mark.parametrize("way", ["ssl", "starttls"])
@@ -190,20 +197,28 @@ class TestCertificates:
         ("expired", ["127.0.0.1"], {"expired": True}),
         ("self-signed", ["127.0.0.1"], {"self_signed": True}),
         ("wrong-name", ["other.example", "127.0.0.9"], {}),
-        ("name-for-an-address", ["localhost"], {})])
+        ("name-for-an-address", ["localhost"], {}),
+        ("wrong-purpose", ["127.0.0.1"], {"purpose": ExtendedKeyUsageOID.CLIENT_AUTH}),
+        ("revoked", ["127.0.0.1"], {}),
+        ("nul", ["localhost\0.example"], {})])
     def test_a_bad_one_gets_no_password_T_TLS_04(self, postern, tls_backend, authority, way, label, names, options):
-        postern.settings["ssl_client_ca_file"] = str(authority.cert)
-        backend = tls_backend(way, label, names, **options)
-        send_to(postern, backend.port, **{way: "yes"})
+        backend, host = tls_backend(way, label, names, **options), "localhost" if label == "nul" else "127.0.0.1"
+        trusted = postern.directory / "ca.pem"
+        trusted.write_text(authority.cert.read_text() + (authority.revocations(backend.pair.serial) if label == "revoked" else ""))
+        postern.settings["ssl_client_ca_file"] = str(trusted)
+        send_to(postern, backend.port, host=host, **{way: "yes"})
         reply, _ = login(postern)
         assert reply.startswith("NO ") and "AUTHENTICATIONFAILED" not in reply, reply
         assert b"pw-of-u1" not in backend.received
         postern.wait_log(r"imap-login: Error: proxy\(u1,127.0.0.1:\d+\): .*(certificate|expected host name)")
 
     @pytest.mark.parametrize("way", ["ssl", "starttls"])
-    def test_any_cert_takes_a_bad_one(self, postern, tls_backend, way):
+    def test_any_cert_takes_a_bad_one_and_says_so_each_time_T_TLS_04(self, postern, tls_backend, way):
         send_to(postern, tls_backend(way, "any", ["other.example"], self_signed=True).port, **{way: "any-cert"})
-        assert login(postern)[0].startswith("OK ")
+        for _ in range(2):
+            assert login(postern)[0].startswith("OK ")
+        wait_for("a line for each", lambda: len(re.findall(
+            r"imap-login: Info: proxy\(u1,127\.0\.0\.1:\d+\): The backend's certificate is not checked: user=<u1>", postern.log_text())) == 2)
 
     def test_a_real_dovecot_over_implicit_tls(self, postern, user, backend, authority):
         postern.settings["ssl_client_ca_file"] = str(authority.cert)

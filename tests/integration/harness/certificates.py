@@ -46,10 +46,10 @@ class Authority:
         self.cert = directory / f"{name.replace(' ', '-').lower()}.pem"
         self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, label, names, expired=False, self_signed=False, use_rsa=False, subject=None, days=20):
+    def issue(self, label, names, expired=False, self_signed=False, use_rsa=False, subject=None, days=20, purpose=None):
         """A certificate for `names` (DNS names and addresses; the first is the common name).
 
-        subject: other fields in its place, as [(NameOID, text)]."""
+        subject: other fields in its place, as [(NameOID, text)]. purpose: an ExtendedKeyUsageOID, the only one it has."""
         key = rsa.generate_private_key(65537, 2048) if use_rsa else ec.generate_private_key(ec.SECP256R1())
         fields = [(NameOID.COMMON_NAME, names[0])] if subject is None else subject
         subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in fields])
@@ -60,6 +60,8 @@ class Authority:
                    .not_valid_before(NOW - 20 * DAY).not_valid_after(NOW - DAY if expired else NOW + days * DAY)
                    .add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), critical=False)
                    .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
+        if purpose is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
         pair = Pair(self.directory / f"{label}.pem", self.directory / f"{label}.key", serial)
         pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -78,6 +78,10 @@ class Talk:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self._connection.close()
 
+    def wait_for_input(self):
+        """Until the other side has sent something, which stays unread."""
+        self._connection.recv(1, socket.MSG_PEEK)
+
     def starttls(self, context):
         """The other side may have sent nothing behind its STARTTLS."""
         self._connection = context.wrap_socket(self._connection, server_side=True)
@@ -160,6 +164,14 @@ class CrowdBackend:
             word = rest.split(b" ")[0].upper()
             text = b"[CAPABILITY IMAP4rev1] Logged in" if word == b"LOGIN" else word + b" completed."
             connection.send(tag + b" OK " + text + b"\r\n")
+
+    def die(self):
+        """Closes all connections and takes no more."""
+        self._ended.set()
+        self._thread.join(5)
+        self._listener.close()
+        for connection in list(self._input):
+            connection.close()
 
     def stop(self):
         self._ended.set()

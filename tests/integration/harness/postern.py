@@ -16,7 +16,7 @@ PROGRAMS = {"imap-login": "imap-login", "pop3-login": "pop3-login", "submission-
             "managesieve-login": "managesieve-login",
             "auth": "auth", "auth-worker": "auth", "anvil": "anvil", "log": "log"}
 COLUMNS = ("proxy", "host", "port", "ssl", "starttls", "destuser", "pass", "master", "nopassword", "nologin",
-           "proxy_timeout", "proxy_mech", "proxy_noauth", "forward_color")
+           "proxy_timeout", "proxy_mech", "proxy_noauth", "proxy_nopipelining", "forward_color")
 # What must never stand in a log, whatever a test does.
 DISASTERS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Panic: |terminate called|"
                        r"killed with signal (?!9\b|15\b)|POSTERN_CHECK")

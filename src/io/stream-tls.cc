@@ -160,9 +160,7 @@ void Stream::start_tls_client(std::shared_ptr<TlsContext> context, const TlsPeer
   tls_->pins = peer.pins;
   const Verify verify = peer.verify;
   const std::string& host = tls_->server_name;
-  // Where nothing is checked OpenSSL asks all the same what is wrong.
-  const bool checks = verify != Verify::none;
-  SSL_set_verify(ssl, checks ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, checks ? on_verify : nullptr);
+  SSL_set_verify(ssl, verify == Verify::none ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, on_verify);
   const bool named = verify != Verify::chain_and_name || expect_name(ssl, host);
   // RFC 6066: no addresses in SNI.
   const bool sni = host.empty() || IpAddress::parse(host) ||
@@ -199,8 +197,6 @@ bool Stream::step_handshake() noexcept {
   if (result == 1) {
     if (!accept_key()) return true;
     tls_->state = StreamTls::State::up;
-    // A backend's was accepted: what breaks later has another reason.
-    if (!tls_->server) tls_->bad_certificate.clear();
     // The peer's first words may have come with the end of its handshake.
     tls_->holds_bytes = SSL_has_pending(tls_->ssl.get()) == 1;
     if (tls_->server) {

@@ -163,9 +163,13 @@ bool SubmissionBackendDialogue::send_xclient(WipingBuffer& out) {
   unsaid_ = std::move(commands.lines);
   xclient_replies_ = unsaid_.size();
   state_ = State::xclient;
+  // Only Dovecot, which knows sessions, takes more behind an XCLIENT before it has answered:
+  // Postfix calls that improper, and ends the connection (smtpd_forbid_unauth_pipelining, 3.9's
+  // default).
+  const bool at_once = capabilities_.xclient.has("SESSION") && !target_.nopipelining;
   do {
     send_next_xclient(out);
-  } while (!target_.nopipelining && !ehlo_sent_);
+  } while (at_once && !ehlo_sent_);
   return true;
 }
 

@@ -183,8 +183,9 @@ def test_a_postfix_is_told_what_it_asks_for(gate, fake_backend):
         talk.line()
         talk.send(caps)
         lines.append(talk.line().decode())
+        talk.send(b"220 mx ESMTP Postfix\r\n")
         talk.line()
-        talk.send(b"220 mx ESMTP Postfix\r\n" + caps)
+        talk.send(caps)
         assert talk.line() == LOGIN
         talk.send(b"235 2.7.0 Authentication successful\r\n")
         talk.line()
@@ -203,8 +204,10 @@ def test_proxy_noauth_says_who_it_is_in_xclient_or_not_at_all(gate, fake_backend
         talk.send(b"220 mx\r\n")
         talk.line()
         talk.send(b"250-mx\r\n250 XCLIENT " + names + b"\r\n")
-        talk.line(), talk.line()
-        talk.send(b"220 mx\r\n250-mx\r\n250 XCLIENT " + names + b"\r\n")
+        talk.line()
+        talk.send(b"220 mx\r\n")
+        talk.line()
+        talk.send(b"250-mx\r\n250 XCLIENT " + names + b"\r\n")
         assert talk.line() == b"NOOP\r\n"
         talk.send(b"250 2.0.0 from the backend\r\n")
         talk.line()

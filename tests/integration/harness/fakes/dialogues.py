@@ -94,8 +94,8 @@ DIALOGUES = (
         Step("login2", b"+OK in\r\n")), _TLS),
     Dialogue("submission", "login", (
         Step("banner", b"220 hi\r\n", (b"EHLO ",)),
-        Step("ehlo", _ehlo(b"AUTH PLAIN", b"XCLIENT ADDR PORT"), (b"XCLIENT ", b"EHLO ")),
-        Step("xclient", b"220 told\r\n"),
+        Step("ehlo", _ehlo(b"AUTH PLAIN", b"XCLIENT ADDR PORT"), (b"XCLIENT ",)),
+        Step("xclient", b"220 told\r\n", (b"EHLO ",)),
         Step("xclient-ehlo", _ehlo(b"AUTH PLAIN"), (b"AUTH PLAIN ",)),
         Step("authenticate", b"235 2.7.0 in\r\n"))),
     Dialogue("submission", "sasl", (

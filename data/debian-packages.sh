@@ -11,8 +11,10 @@ packages_show=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dove
 packages_test=(libgtest-dev libgmock-dev ccache clang clang-format clang-tidy python3 openssl)
 # To test it with servers.
 packages_servers=(dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-managesieved curl openssl
-  haproxy isync libsasl2-modules fetchmail fail2ban libnet-ssleay-perl msmtp swaks sqlite3 procps python3-pytest python3-pytest-xdist
-  python3-cryptography python3-sievelib sieve-connect testssl.sh sslscan strace)
+  haproxy isync libsasl2-modules postfix fetchmail fail2ban libnet-ssleay-perl msmtp swaks sqlite3 procps python3-pytest python3-pytest-xdist
+  python3-cryptography python3-sievelib sieve-connect testssl.sh sslscan strace cyrus-common)
+# Likewise, but only their programs and nowhere else than beside the tests: Debian lets nobody install two IMAP servers.
+packages_beside=(cyrus-imapd cyrus-pop3d)
 
 # packages_missing NAME...: prints those that are not installed, one a line.
 packages_missing() {
@@ -55,5 +57,28 @@ packages_need() {
     echo "$program: cannot install ${missing[*]}: $(grep -m1 '^E:' "$log" || tail -n1 "$log")" >&2
   fi
   rm -f "$log"
+  return "$status"
+}
+
+# packages_unpack PROGRAM DIRECTORY NAME...: puts the files of packages below a directory, without installing them, if they are
+# not there yet; their dependencies are the caller's. Says in one line what it could not get, and fails with 69.
+packages_unpack() {
+  local program=$1 directory=$2 name status=0
+  shift 2
+  mkdir -p "$directory" || return 73
+  for name in "$@"; do
+    [ ! -e "$directory/.$name" ] || continue
+    # A place of its own that apt's unprivileged user may write to.
+    local place
+    place=$(mktemp -d) && chmod 755 "$place" || return 75
+    if (cd "$place" && { apt-get download "$name" || { apt-get update && apt-get download "$name"; }; }) >/dev/null 2>&1 &&
+      dpkg-deb -x "$place"/*.deb "$directory"; then
+      touch "$directory/.$name"
+    else
+      echo "$program: cannot download $name" >&2
+      status=69
+    fi
+    rm -rf "$place"
+  done
   return "$status"
 }

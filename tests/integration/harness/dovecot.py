@@ -23,6 +23,7 @@ class Dovecot:
         self.sink = SmtpSink()
         self.sieve_port, self.sieves_port = free_port(), free_port()
         self.log = directory / "dovecot.log"
+        self.auth_socket = directory / "run/auth-for-postfix"
         self._users = directory / "users"
         self._masters = directory / "masters"
         self._pair, self._extra, self._child = pair, extra, None
@@ -104,6 +105,11 @@ userdb {{
 service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
+  }}
+}}
+service auth {{
+  unix_listener auth-for-postfix {{
+    mode = 0666
   }}
 }}
 service imap-login {{

@@ -120,7 +120,8 @@ def compare(postern, certificates, differences, recorded, listener, turns=None, 
     expected = differences.log(recorded.name, recorded_lines)
     expected += differences.at_end(recorded.name, "LOG: ", "(added)")
     of_turn = {peer: source for source, peer in turns.items()}
-    ours = [re.sub(r"(?<= from )[\d.]+", lambda match: of_turn.get(match.group(), match.group()), masked_proxy(line, recorded.user)) for line in logged_of(postern, recorded, len(expected))]
+    ours = [re.sub(r"(?<= from )[\d.]+", lambda match: of_turn.get(match.group(), match.group()), masked_proxy(line, recorded.user))
+            for line in logged_of(postern, recorded, len(expected))]
     whole = [message(line) if i < len(expected) and not expected[i].startswith(recorded.program + ": ") else line
              for i, line in enumerate(ours)]
     if whole != expected:

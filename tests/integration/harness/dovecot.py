@@ -46,6 +46,14 @@ class Dovecot:
         if self._child:
             time.sleep(1.05)  # Dovecot looks at its file at most once a second
 
+    def send_on(self, name, password, port, **fields):
+        """A user whom it sends on to another server, as a proxy."""
+        words = {"proxy": "y", "host": "127.0.0.1", "port": port, **fields}
+        with open(self._users, "a") as users:
+            users.write(f"{name}:{{PLAIN}}{password}::::::{' '.join(f'{key}={value}' for key, value in words.items())}\n")
+        if self._child:
+            time.sleep(1.05)
+
     def add_master(self, name, password):
         with open(self._masters, "a") as users:
             users.write(f"{name}:{{PLAIN}}{password}\n")
